@@ -1,0 +1,211 @@
+"""Audio: read any recording as mono float32 at 16 kHz, and cut clips into segments of one length."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_utils import SerError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
+SAMPLE_RATE = 16_000
+
+
+def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Read a sound file as mono float32.
+
+    Channels are averaged. Another rate is converted by a long windowed-sinc filter. Samples that are not
+    numbers (broken float files) become silence, with a warning.
+
+    Parameters
+    ----------
+    path : str or Path
+        Anything libsndfile reads: WAV, FLAC, Ogg Vorbis or Opus, MP3, AIFF, …
+    sample_rate : int
+        Rate of the result in Hz.
+
+    Returns
+    -------
+    ndarray, shape=(samples,), float32
+        At least one sample, nominally within -1 and 1.
+
+    Raises
+    ------
+    SerError
+        If the file is missing, is not audio, or holds no samples.
+    """
+    import soundfile
+
+    try:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        what = "is not readable as audio" if Path(path).is_file() else "does not exist"
+        raise SerError(f"{path} {what}: {' '.join(str(error).split())}") from error
+    if wave.shape[0] == 0:
+        raise SerError(f"{path} holds no samples: leave it out.")
+    if not np.isfinite(wave).all():
+        warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
+        wave = np.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0)
+    return resample(wave.mean(axis=1), rate, sample_rate)
+
+
+def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Convert a waveform to another sample rate.
+
+    Parameters
+    ----------
+    wave : ndarray, shape=(..., samples), float32
+    rate, new_rate : int
+        In Hz.
+
+    Returns
+    -------
+    ndarray, shape=(..., ceil(samples * new_rate / rate)), float32
+    """
+    if rate == new_rate:
+        return np.ascontiguousarray(wave, dtype=np.float32)
+    import torch
+
+    waves = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
+    with torch.inference_mode():
+        return _resampler(int(rate), int(new_rate))(waves).numpy()
+
+
+@lru_cache(maxsize=16)
+def _resampler(rate: int, new_rate: int):
+    """Make the filter for a pair of rates once.
+
+    The settings are those that torchaudio's documentation gives for librosa's `kaiser_best`, so that hardly
+    anything above the new Nyquist frequency folds back into speech.
+    """
+    from torchaudio.transforms import Resample
+
+    return Resample(
+        rate,
+        new_rate,
+        resampling_method="sinc_interp_kaiser",
+        lowpass_filter_width=64,
+        rolloff=0.9475937167399596,
+        beta=14.769656459379492,
+    )
+
+
+def cut_segments(
+    clips: pd.DataFrame, *, seconds: float | None, hop: float | None = None, min_coverage: float = 0.5
+) -> pd.DataFrame:
+    """Cut clips into segments of one length.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table; `duration` in seconds.
+    seconds : float or None
+        Segment length in seconds, > 0. None makes one segment of each clip, the whole of it.
+    hop : float, optional
+        Distance between starts in seconds; `seconds` when left out (no overlap).
+    min_coverage : float
+        A last piece covering less than this fraction of a segment is dropped, unless it is the clip's only
+        one. One that is kept is moved back until it ends with the clip, so it overlaps the piece before.
+
+    Returns
+    -------
+    DataFrame
+        A segments table (`clip`, `start` [s], `end` [s], `padding`), ordered by clip, then by start.
+        `padding` is the fraction of the segment that is the clip's own repetition: above 0 only where the
+        clip is shorter than a segment. `end` is the end of the recording then, so a segment lasts
+        `(end - start) / (1 - padding)`.
+
+    Raises
+    ------
+    ValueError
+        If `seconds` or `hop` is not positive, or `min_coverage` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> clips = pd.DataFrame({"clip": ["a", "b"], "duration": [2.75, 0.5]})
+    >>> cut_segments(clips, seconds=1.0)
+      clip  start   end  padding
+    0    a   0.00  1.00      0.0
+    1    a   1.00  2.00      0.0
+    2    a   1.75  2.75      0.0
+    3    b   0.00  0.50      0.5
+    """
+    import pandas as pd
+
+    hop = seconds if hop is None else hop
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds={seconds}: a segment length is above 0, or None for whole clips.")
+    if hop is not None and not hop > 0:
+        raise ValueError(f"hop={hop}: the distance between segments is above 0.")
+    if not 0 <= min_coverage <= 1:
+        raise ValueError(f"min_coverage={min_coverage}: a fraction between 0 and 1.")
+
+    clips = clips.sort_values("clip", kind="stable")
+    names, duration = clips["clip"].to_numpy(), clips["duration"].to_numpy(dtype=float)
+    if seconds is None:
+        return pd.DataFrame({"clip": names, "start": 0.0, "end": duration, "padding": 0.0})
+
+    sample = 1 / SAMPLE_RATE  # shorter rests are rounding
+    whole = np.floor((duration - seconds + sample) / hop).astype(int) + 1  # pieces that fit
+    whole = np.maximum(whole, 1)
+    rest = duration - ((whole - 1) * hop + seconds)  # heard by no piece yet
+    coverage = (duration - whole * hop) / seconds  # of the next piece
+    tail = (rest > sample) & (coverage >= min_coverage)
+
+    count = whole + tail
+    row = np.repeat(np.arange(len(clips)), count)
+    piece = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    start = np.where(tail[row] & (piece == whole[row]), duration[row] - seconds, piece * hop)
+    # A piece may overhang the clip's end by less than a sample: move it back.
+    start = np.clip(np.minimum(start, duration[row] - seconds), 0, None)
+    end = np.minimum(start + seconds, duration[row])
+    padding = np.clip(1 - (end - start) / seconds, 0, None)
+    padding[padding < 1e-9] = 0
+    return pd.DataFrame({"clip": names[row], "start": start, "end": end, "padding": padding})
+
+
+def read_segments(
+    clips: pd.DataFrame, segments: pd.DataFrame, *, sample_rate: int = SAMPLE_RATE
+) -> Iterator[np.ndarray]:
+    """Read the waveforms of a segments table, one after the other in its order.
+
+    Segments of one length have the same number of samples each, so `numpy.stack` makes a batch of any run of
+    them. A clip shorter than a segment is repeated until it fills it. A file is read once for the rows that
+    follow each other in the table.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table that holds every clip of `segments`.
+    segments : DataFrame
+        A segments table.
+    sample_rate : int
+        In Hz.
+
+    Yields
+    ------
+    ndarray, shape=(samples,), float32
+        `samples` is the segment's length times the sample rate, rounded.
+    """
+    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+    heard, wave = None, np.empty(0, np.float32)
+    columns = (segments[name].to_numpy() for name in ("clip", "start", "end", "padding"))
+    for clip, start, end, padding in zip(*columns, strict=True):
+        if clip != heard:
+            heard, wave = clip, read(paths[clip], sample_rate=sample_rate)
+        # 1e-4: two lengths that differ by floating-point noise round alike.
+        samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
+        first = int(start * sample_rate + 0.5)
+        if padding == 0:  # rounding may put the last piece a sample beyond the end
+            first = max(0, min(first, wave.size - samples))
+        piece = wave[first : first + samples]
+        yield piece if piece.size == samples else np.resize(piece if piece.size else wave, samples)
