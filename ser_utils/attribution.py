@@ -34,9 +34,7 @@ def _check(X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
     return X
 
 
-def occlusion(
-    estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.ndarray, width: int = 5
-) -> np.ndarray:
+def occlusion(estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.ndarray, width: int = 5) -> np.ndarray:
     """Log-probability lost when a stretch of frames is replaced by a frame that says nothing.
 
     Parameters

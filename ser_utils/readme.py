@@ -68,7 +68,8 @@ def results_table(figures: Path = REPOSITORY / "figures") -> str:
         uar = scores[(scores.metric == "uar") & (scores.level == "clip")].drop_duplicates("system").set_index("system")
         heading += f"<br>{int(uar.clips.max())} clips, {int(uar.speakers.max())} speakers"
         columns[heading] = {
-            system: f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]" for system, row in uar.iterrows()
+            system: f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+            for system, row in uar.iterrows()
         }
     if not columns:
         raise SerError(f"no scores.csv below {figures.name}/: run `make reproduce` first")
