@@ -1,0 +1,219 @@
+"""The `ser` command: arguments in, exit status out. The work is done by the modules, imported where they are needed.
+
+Exit status: 0 done; 1 a notebook failed; 2 unusable arguments or data; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_utils import SerError, __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except SerError as error:
+        print(f"ser: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `ser corpora | head`
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(f"\nser: interrupted; {options.after_interrupt}", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ser",
+        description="Speech emotion recognition from self-supervised features.",
+        epilog="examples:\n"
+        "  ser run                                     all notebooks on the demo corpus (synthetic)\n"
+        "  ser run --corpus ravdess --data ~/ravdess   the same on recordings of your own copy\n"
+        "  ser run --corpus my.csv --profile quick     any folder of recordings: columns path, emotion, speaker\n"
+        "  ser run --only 04 --fresh -p seeds=[0]      one notebook again, with another parameter\n"
+        "\n`ser COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ser-utils {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, function, summary: str, examples: str = "", after_interrupt: str = "nothing was changed"
+    ):
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=examples and f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=function, after_interrupt=after_interrupt)
+        return sub
+
+    command("corpora", _corpora, "list the corpora, what is on disk, and their licences")
+
+    sub = command(
+        "fetch",
+        _fetch,
+        "download a corpus, verify it and unpack it",
+        "  ser fetch emodb\n  ser fetch shemo --dir ~/shemo",
+        "run it again to go on",
+    )
+    sub.add_argument("corpus", metavar="CORPUS", help="name of a corpus; `ser corpora` lists them")
+    sub.add_argument("--dir", metavar="DIR", type=Path, help="where to unpack it (default: data/raw/CORPUS)")
+
+    sub = command(
+        "run",
+        _run,
+        "run the notebooks on a corpus, skipping what is up to date",
+        "  ser run\n"
+        "  ser run --corpus nemo --data ../shared/data/nemo\n"
+        "  ser run --corpus shemo -p labels=modified --encoder facebook/wav2vec2-base\n"
+        "  ser run --only 03,04 --profile quick --out /tmp/look",
+        "run the same command again: finished notebooks are skipped and features are kept",
+    )
+    sub.add_argument(
+        "--corpus",
+        default="demo",
+        metavar="NAME|CSV",
+        help="a corpus of `ser corpora`, or a CSV with columns path, emotion, speaker (default: demo)",
+    )
+    sub.add_argument(
+        "--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)"
+    )
+    sub.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="wav2vec2-nano, a Hugging Face id, or a local folder (default: the notebooks' own)",
+    )
+    sub.add_argument(
+        "--profile",
+        default="demo",
+        choices=["quick", "demo", "paper"],
+        help="quick: a look in a few minutes; demo (default); paper: more seeds, longer training",
+    )
+    sub.add_argument("--only", default="", metavar="03,04", help="run only these notebooks")
+    sub.add_argument("--fresh", action="store_true", help="run also what is up to date")
+    sub.add_argument(
+        "--out", metavar="DIR", type=Path, help="where figures, tables and the report go (default: here)"
+    )
+    sub.add_argument(
+        "--labels",
+        metavar="SET",
+        help="which labels, where a corpus has several (shemo: filename, shemo_json, modified)",
+    )
+    sub.add_argument(
+        "--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out"
+    )
+    sub.add_argument(
+        "-p",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a parameter of the notebooks, such as -p seeds=[0,1] (several times)",
+    )
+
+    sub = command(
+        "pretrain",
+        _pretrain,
+        "pretrain a small wav2vec 2.0 encoder on unlabelled speech",
+        "  ser pretrain --audio ~/speech --out encoders/mine --minutes 60\n  ser run --encoder encoders/mine",
+        "go on with --resume",
+    )
+    sub.add_argument(
+        "--audio", nargs="+", required=True, metavar="DIR", type=Path, help="folders of recordings"
+    )
+    sub.add_argument("--out", required=True, metavar="DIR", type=Path, help="where the encoder goes")
+    length = sub.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=_positive(float), metavar="M", help="stop after so many minutes")
+    length.add_argument("--steps", type=_positive(int), metavar="N", help="stop after so many updates")
+    sub.add_argument("--objective", metavar="NAME", help="what is learned from the audio")
+    sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    sub.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)"
+    )
+    return parser
+
+
+def _positive(kind: type):
+    def convert(text: str):
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
+        return value
+
+    convert.__name__ = kind.__name__  # argparse names it in its message
+    return convert
+
+
+def _corpora(options: argparse.Namespace) -> int:
+    from ser_utils import corpora
+
+    rows = [("name", "language", "on disk", "licence", "title")]
+    for name, corpus in corpora.CORPORA.items():
+        folder = corpora.default_folder(name)
+        count = sum(path.suffix.lower() in {".wav", ".flac", ".ogg"} for path in folder.rglob("*"))
+        rows.append(
+            (name, corpus.language, f"{count} clips" if count else "no", corpus.licence, corpus.title)
+        )
+    widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(f"{value:<{width}}" for value, width in zip(row, [*widths, 0], strict=True)).rstrip())
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from ser_utils import corpora
+
+    print(corpora.fetch(options.corpus, options.dir))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ser_utils import pipeline
+
+    try:
+        index = pipeline.run(
+            options.corpus,
+            data=options.data,
+            encoder=options.encoder,
+            profile=options.profile,
+            only=[name.strip() for name in options.only.split(",") if name.strip()],
+            fresh=options.fresh,
+            out=options.out,
+            parameters=dict(pipeline.parse_parameter(text) for text in options.parameters),
+            labels=options.labels,
+            strict=options.strict,
+        )
+    except pipeline.NotebookFailed as error:
+        print(f"ser: {error}", file=sys.stderr)
+        return 1
+    here = Path.cwd()
+    print(f"report: {index.relative_to(here) if index.is_relative_to(here) else index}")
+    return 0
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from ser_utils import pretraining
+
+    given = {"objective": options.objective, "minutes": options.minutes, "steps": options.steps}
+    pretraining.pretrain(
+        options.audio,
+        options.out,
+        resume=options.resume,
+        seed=options.seed,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
