@@ -169,6 +169,74 @@ def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote
     return rest.join(shares).reset_index().assign(system=name, seed=0)[[*tables.COLUMNS, *names]]
 
 
+def mean_curve(
+    curves: np.ndarray,
+    fractions: Sequence[float],
+    clips: pd.Series,
+    *,
+    order: str,
+    resamples: int = 2_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean of deletion curves with 95 % intervals over clips.
+
+    Parameters
+    ----------
+    curves : ndarray, shape=(segments, len(fractions))
+        As `attribution.deletion_curves` gives them, or a difference of two.
+    clips : Series, length segments
+        Clip of each segment: segments of one clip are not independent, so clips are resampled.
+    order : str
+        Name of the order of deletion.
+
+    Returns
+    -------
+    DataFrame
+        Columns `order, deleted, value, low, high`.
+    """
+    by_clip = pd.DataFrame(curves).groupby(np.asarray(clips)).mean().to_numpy()
+    weights = np.random.default_rng(seed).multinomial(len(by_clip), np.full(len(by_clip), 1 / len(by_clip)), resamples)
+    low, high = np.quantile(weights @ by_clip / len(by_clip), [0.025, 0.975], axis=0)
+    rows = {"order": order, "deleted": list(fractions), "value": by_clip.mean(axis=0), "low": low, "high": high}
+    return pd.DataFrame(rows)
+
+
+def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.Series:
+    """How many of the labels that a second listener changed are among the suspects, against what chance would put there.
+
+    Parameters
+    ----------
+    suspects : Series
+        Names of the suspected clips.
+    labels, corrected : Series
+        Emotion of each clip in the first and in the second set of labels, index = clip.
+
+    Returns
+    -------
+    Series
+        `clips` in both sets, `changed` labels, `suspects`, `both`, `expected` by chance, and `p` of so large an overlap
+        (hypergeometric, one-sided).
+    """
+    from scipy.stats import hypergeom
+
+    common = labels.index.intersection(corrected.index)
+    changed = common[labels[common] != corrected[common]]
+    named = common.intersection(pd.Index(suspects))
+    both = len(changed.intersection(named))
+    expected = len(changed) * len(named) / max(len(common), 1)
+    p = hypergeom.sf(both - 1, len(common), len(changed), len(named))
+    return pd.Series(
+        {
+            "clips": len(common),
+            "changed": len(changed),
+            "suspects": len(named),
+            "both": both,
+            "expected": expected,
+            "p": p,
+        }
+    )
+
+
 def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -> np.ndarray:
     """The same recording at another pitch or tempo, by phase vocoder (librosa).
 

@@ -97,3 +97,24 @@ def test_judging_a_waveform_averages_its_segments():
     odds = np.sqrt(0.9 * 0.2) / np.sqrt(0.1 * 0.8)
     assert result[0, 0] == pytest.approx(odds / (1 + odds))
     assert result[1, 0] == pytest.approx(0.9), "half a second is repeated until it fills a segment"
+
+
+def test_a_mean_curve_resamples_clips_so_that_repeated_segments_do_not_narrow_it():
+    curves = np.random.default_rng(0).random((10, 2))
+    once = error_analysis.mean_curve(curves, (0.0, 1.0), pd.Series(range(10)), order="a")
+    twice = error_analysis.mean_curve(
+        np.repeat(curves, 5, axis=0), (0.0, 1.0), pd.Series(range(10)).repeat(5), order="a"
+    )
+    np.testing.assert_allclose(once.value, curves.mean(axis=0))
+    np.testing.assert_allclose(once[["low", "high"]], twice[["low", "high"]])
+
+
+def test_overlap_counts_changed_labels_among_suspects_against_chance():
+    clips = [f"c{i}" for i in range(20)]
+    labels = pd.Series("anger", index=clips)
+    corrected = labels.copy()
+    corrected[clips[:4]] = "sadness"
+    found = error_analysis.overlap(pd.Series(clips[:5]), labels, corrected.drop("c19"))
+    assert (found.clips, found.changed, found.suspects, found.both) == (19, 4, 5, 4)
+    assert found.expected == pytest.approx(4 * 5 / 19) and found.p < 0.01
+    assert error_analysis.overlap(pd.Series(clips[10:15]), labels, corrected).p == 1
