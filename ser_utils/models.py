@@ -1,0 +1,591 @@
+"""Classifiers with scikit-learn's interface: an SVM, a linear probe and two convolutional networks.
+
+All of them have `fit(X, y, groups=None)`, `predict_proba`, `predict` and `classes_`, so that one
+cross-validation loop serves them and any classifier of the reader's own. `groups` are the speakers of the
+rows. Whatever a classifier chooses for itself (regularisation, calibration, the epoch to stop at) it chooses
+on speakers that it keeps apart from the others *inside* the rows it was given.
+
+Every class weighs the same in training however rare it is, since the headline score (UAR, the unweighted
+average recall) weighs them the same.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ser_utils import SerError, networks
+
+# ---------------------------------------------------------------------------------------------------------
+# Splits inside the training rows
+# ---------------------------------------------------------------------------------------------------------
+
+
+def inner_splits(
+    codes: np.ndarray, groups: np.ndarray | None, n_splits: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split training rows again, speakers apart, to choose settings.
+
+    Parameters
+    ----------
+    codes : ndarray, shape=(n,)
+        Class of each row.
+    groups : ndarray, shape=(n,), optional
+        Speaker of each row. Without speakers, or with one only, rows are split by class alone.
+    n_splits : int
+        Number of splits; fewer where there are fewer speakers or rows of a class.
+    seed : int
+        Seed of the shuffling.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Rows to fit and rows to judge. A split whose rows to fit lack a class is left out, so the list may be
+        short, or empty where nothing can be split.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")
+        if groups is not None and len(np.unique(groups)) > 1:
+            cv = StratifiedGroupKFold(
+                min(n_splits, len(np.unique(groups))), shuffle=True, random_state=seed
+            )
+            splits = list(cv.split(codes, codes, groups))
+        else:
+            folds = min(n_splits, int(np.bincount(codes).min()))
+            if folds < 2:
+                return []
+            cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
+            splits = list(cv.split(codes, codes))
+    n_classes = len(np.unique(codes))
+    return [(fit, judge) for fit, judge in splits if len(np.unique(codes[fit])) == n_classes]
+
+
+def hold_out(
+    codes: np.ndarray, groups: np.ndarray | None, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out training speakers for early stopping.
+
+    Parameters
+    ----------
+    codes : ndarray, shape=(n,)
+        Class of each row.
+    groups : ndarray, shape=(n,), optional
+        Speaker of each row. Without them `share` of the rows of each class is held out instead, which
+        flatters the held-out score, since neighbours of the held-out segments are trained on.
+    share : float
+        Share of the speakers to hold out; at least one.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    fit, held : ndarray of int
+        Rows to train on, with every class among them, and rows to watch (none if there are too few).
+    """
+    n_classes = len(np.unique(codes))
+    if groups is not None and len(np.unique(groups)) > 1:
+        n_groups = len(np.unique(groups))
+        n_held = min(max(1, round(share * n_groups)), n_groups - 1)
+        draws = GroupShuffleSplit(20, test_size=n_held, random_state=seed).split(codes, codes, groups)
+        draws = [(f, h) for f, h in draws if len(np.unique(codes[f])) == n_classes]
+        if draws:  # the first of those whose held-out speakers show the most classes
+            return max(draws, key=lambda draw: len(np.unique(codes[draw[1]])))
+    if groups is not None:
+        warnings.warn(
+            "No training speaker can be held out (one speaker only, or a class that one speaker alone has): "
+            "early stopping watches held-out rows of the same speakers.",
+            stacklevel=3,
+        )
+    splits = inner_splits(codes, None, max(2, round(1 / share)), seed)
+    return splits[0] if splits else (np.arange(len(codes)), np.arange(0))
+
+
+def _class_codes(y) -> tuple[np.ndarray, np.ndarray]:
+    """Classes in sorted order, and the class of each row as a number."""
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise SerError(f"All {len(codes)} training rows are of one class ({classes[0]}): give two or more.")
+    return classes, codes
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Classifiers of one vector a row
+# ---------------------------------------------------------------------------------------------------------
+
+
+class SVM(ClassifierMixin, BaseEstimator):
+    """Support vector machine with a Gaussian kernel on standardised features.
+
+    `C` and `gamma` are those with the best UAR over inner speaker-disjoint folds. The held-out decision
+    values of these folds then teach a multinomial logistic regression to turn decision values into
+    probabilities (Platt's scaling for several classes), so probabilities come from unseen speakers too.
+
+    Parameters
+    ----------
+    C : sequence of float
+        Penalties to choose from.
+    gamma : sequence of float or "scale"
+        Kernel widths to choose from; "scale" is 1 / dims on standardised features.
+    inner_folds : int
+        Number of inner folds.
+    random_state : int
+        Seed of the inner folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    C_, gamma_ : float
+        What was chosen.
+    search_ : DataFrame
+        Columns `C`, `gamma`, `uar`: the inner score of every choice; empty where nothing could be split.
+    """
+
+    def __init__(
+        self,
+        C: Sequence[float] = (0.3, 1.0, 3.0, 10.0),
+        gamma: Sequence[float | str] = ("scale",),
+        inner_folds: int = 3,
+        random_state: int = 0,
+    ):
+        self.C = C
+        self.gamma = gamma
+        self.inner_folds = inner_folds
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None) -> SVM:
+        """Choose `C` and `gamma`, then fit on all rows.
+
+        Parameters
+        ----------
+        X : array-like, shape=(n, dims)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
+        """
+        X, y = validate_data(self, X, y)
+        self.classes_, codes = _class_codes(y)
+        splits = inner_splits(codes, _as_array(groups), self.inner_folds, self.random_state)
+        self.scaler_ = StandardScaler().fit(X)
+        self.X_ = self.scaler_.transform(X)
+        judged = np.concatenate([judge for _, judge in splits]) if splits else np.arange(len(codes))
+        search, best = [], None
+        for gamma in self.gamma:
+            width = 1 / X.shape[1] if gamma == "scale" else float(gamma)
+            # The kernel matrix is made once, by one matrix product, for all folds and all C: several times
+            # faster than letting libsvm evaluate it again in each fit.
+            kernel = rbf_kernel(self.X_, gamma=width)
+            for C in self.C:
+                machine = SVC(C=C, kernel="precomputed", class_weight="balanced")
+                decisions = [
+                    _decide(machine.fit(kernel[np.ix_(fit, fit)], codes[fit]), kernel[np.ix_(judge, fit)])
+                    for fit, judge in splits
+                ]
+                score = (
+                    balanced_accuracy_score(codes[judged], np.concatenate(decisions).argmax(axis=1))
+                    if splits
+                    else -math.inf
+                )
+                search.append((C, width, score))
+                if best is None or score > best[0]:
+                    best = score, C, width, decisions
+        _, self.C_, self.gamma_, decisions = best
+        self.search_ = pd.DataFrame(search if splits else [], columns=["C", "gamma", "uar"])
+        if len(self.gamma) > 1:
+            kernel = rbf_kernel(self.X_, gamma=self.gamma_)
+        self.machine_ = SVC(C=self.C_, kernel="precomputed", class_weight="balanced").fit(kernel, codes)
+        decisions = np.concatenate(decisions) if splits else _decide(self.machine_, kernel)
+        self.calibrator_ = LogisticRegression(class_weight="balanced", max_iter=1000)
+        self.calibrator_.fit(decisions, codes[judged])
+        return self
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Probabilities of shape (n, classes), columns in the order of `classes_`."""
+        check_is_fitted(self)
+        X = self.scaler_.transform(validate_data(self, X, reset=False))
+        parts = [  # a bounded piece of the kernel matrix at a time
+            _decide(self.machine_, rbf_kernel(X[i : i + 1000], self.X_, gamma=self.gamma_))
+            for i in range(0, len(X), 1000)
+        ]
+        return self.calibrator_.predict_proba(np.concatenate(parts))
+
+    def predict(self, X) -> np.ndarray:
+        """The most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def _decide(machine: SVC, kernel: np.ndarray) -> np.ndarray:
+    """Decision values of shape (n, classes), also for two classes."""
+    values = machine.decision_function(kernel)
+    return values if values.ndim == 2 else np.stack([-values, values], axis=1)
+
+
+class LinearProbe(ClassifierMixin, BaseEstimator):
+    """Multinomial logistic regression on standardised features: what a linear read-out can tell.
+
+    Parameters
+    ----------
+    C : sequence of float
+        Inverse strengths of the L2 penalty to choose from, by UAR over inner speaker-disjoint folds.
+    inner_folds : int
+        Number of inner folds.
+    random_state : int
+        Seed of the inner folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    C_ : float
+        What was chosen.
+    search_ : DataFrame
+        Columns `C`, `uar`: the inner score of every choice; empty where nothing could be split.
+    """
+
+    def __init__(
+        self,
+        C: Sequence[float] = (0.0003, 0.001, 0.003, 0.01, 0.1),
+        inner_folds: int = 3,
+        random_state: int = 0,
+    ):
+        self.C = C
+        self.inner_folds = inner_folds
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None) -> LinearProbe:
+        """Choose `C`, then fit on all rows.
+
+        Parameters
+        ----------
+        X : array-like, shape=(n, dims)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
+        """
+        X, y = validate_data(self, X, y)
+        self.classes_, codes = _class_codes(y)
+        splits = inner_splits(codes, _as_array(groups), self.inner_folds, self.random_state)
+        self.scaler_ = StandardScaler().fit(X)
+        # float32 halves the time of a fit and changes no decision that matters.
+        X = self.scaler_.transform(X).astype(np.float32)
+        penalties = sorted(self.C)
+        guesses = {C: [] for C in penalties}
+        for fit, judge in splits:
+            # From strong to weak penalty, each fit starting at the one before.
+            probe = LogisticRegression(class_weight="balanced", max_iter=300, warm_start=True)
+            for C in penalties:
+                probe.set_params(C=C).fit(X[fit], codes[fit])
+                guesses[C].append(probe.predict(X[judge]))
+        if splits:
+            truth = np.concatenate([codes[judge] for _, judge in splits])
+            scores = [balanced_accuracy_score(truth, np.concatenate(guesses[C])) for C in penalties]
+            self.search_ = pd.DataFrame({"C": penalties, "uar": scores})
+            self.C_ = penalties[int(np.argmax(scores))]
+        else:
+            self.search_ = pd.DataFrame(columns=["C", "uar"])
+            self.C_ = penalties[len(penalties) // 2]
+        self.probe_ = LogisticRegression(C=self.C_, class_weight="balanced", max_iter=300)
+        self.probe_.fit(X, codes)
+        return self
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Probabilities of shape (n, classes), columns in the order of `classes_`."""
+        check_is_fitted(self)
+        X = self.scaler_.transform(validate_data(self, X, reset=False))
+        return self.probe_.predict_proba(X.astype(np.float32))
+
+    def predict(self, X) -> np.ndarray:
+        """The most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def _as_array(groups) -> np.ndarray | None:
+    return None if groups is None else np.asarray(groups)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Convolutional networks
+# ---------------------------------------------------------------------------------------------------------
+
+
+class _Network(ClassifierMixin, BaseEstimator):
+    """What the two network classifiers share: checks, the held-out speakers, prediction."""
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Probabilities of shape (n, classes), columns in the order of `classes_`; X may be a memory map."""
+        check_is_fitted(self)
+        X = self._check(X)
+        probabilities = networks.run(self.network_, X).double().softmax(1).numpy()
+        if not np.isfinite(probabilities).all():
+            raise SerError("The features X hold NaN or infinite values: extract them again.")
+        return probabilities
+
+    def predict(self, X) -> np.ndarray:
+        """The most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of learned values of the fitted network."""
+        return networks.count_parameters(self.network_)
+
+    def _check(self, X, n_rows: int | None = None) -> np.ndarray:
+        """X as an array of the right form; a memory map stays one."""
+        X = X if isinstance(X, np.ndarray) else np.asarray(X)
+        if X.ndim not in self._ndim or not np.issubdtype(X.dtype, np.floating):
+            raise SerError(f"{type(self).__name__} takes {self._form}, not {X.dtype} of shape {X.shape}.")
+        if len(X) == 0 or n_rows not in (None, len(X)):
+            raise SerError(f"X has {len(X)} rows and y has {n_rows}: give one label for every row.")
+        return X
+
+    def _split(self, X, y, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Checked X, class codes, rows to fit and rows to watch; learns `classes_` and `held_out_`."""
+        y = np.asarray(y)
+        X = self._check(X, len(y))
+        self.classes_, codes = _class_codes(y)
+        groups = _as_array(groups)
+        fit, held = hold_out(codes, groups, self.validation, self.random_state)
+        self.held_out_ = [] if groups is None else sorted(set(groups[held]) - set(groups[fit]))
+        return X, codes, fit, held
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside, and give its generator back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+class SegmentCNN(_Network):
+    """A small convolutional network over the feature maps of segments.
+
+    Each dimension is standardised with the training rows' statistics; one position-wise layer shrinks `dims`
+    to `width` channels; two convolutions along time with pooling between them look for patterns; mean and
+    standard deviation over time make a vector of one size from any number of frames; a linear layer decides.
+    The epoch with the lowest loss on held-out training speakers is kept.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first two layers; the last has twice as many.
+    dropout : float
+        Share of the pooled values blanked while training.
+    masking : float
+        Largest share of frames, and of dimensions, blanked while training (SpecAugment).
+    epochs : int
+        Passes over the training rows, at most.
+    batch_size : int
+        Rows a step.
+    learning_rate : float
+        Highest rate of the one-cycle schedule.
+    weight_decay : float
+        Of AdamW.
+    patience : int
+        Epochs without improvement before stopping.
+    validation : float
+        Share of the training speakers held out to choose the epoch; at least one speaker.
+    random_state : int
+        Seed of the held-out speakers, the first weights, the batches and the masks.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    network_ : torch.nn.Sequential
+        Named layers; see `networks.describe` and `networks.receptive_field`.
+    history_ : DataFrame
+        One row an epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
+    held_out_ : list
+        Speakers held out.
+    layer_weights_ : ndarray or None
+        Learned share of each encoder layer, if X had several.
+    """
+
+    _ndim = (3, 4)
+    _form = "floats of shape (n, frames, dims) or (n, layers, frames, dims)"
+
+    def __init__(
+        self,
+        width: int = 64,
+        dropout: float = 0.3,
+        masking: float = 0.2,
+        epochs: int = 10,
+        batch_size: int = 128,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+        patience: int = 4,
+        validation: float = 0.15,
+        random_state: int = 0,
+    ):
+        self.width = width
+        self.dropout = dropout
+        self.masking = masking
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.validation = validation
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None) -> SegmentCNN:
+        """Train on feature maps.
+
+        Parameters
+        ----------
+        X : ndarray, shape=(n, frames, dims) or (n, layers, frames, dims)
+            May be a half-precision memory map; it is read a batch at a time.
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
+        """
+        X, codes, fit, held = self._split(X, y, groups)
+        axes = (0, 1) if X.ndim == 3 else (0, 2)  # a mean a dimension (and layer), over rows and frames
+        mean, deviation = networks.statistics(X, fit, axes)
+        if X.ndim == 3:
+            mean, deviation = mean[0], deviation[0]
+        with _seeded(self.random_state):
+            self.network_ = networks.segment_network(
+                mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
+            )
+            self.history_ = networks.train(
+                self.network_,
+                X,
+                codes,
+                fit,
+                held,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                patience=self.patience,
+            )
+        mix = getattr(self.network_, "mix", None)
+        self.layer_weights_ = None if mix is None else mix.logits.detach().softmax(0).numpy()
+        return self
+
+
+class SpectrogramCNN(_Network):
+    """Transfer learning: a CNN pretrained on another task, its last block and head trained on emotions.
+
+    The first `freeze` convolutional blocks keep their weights. What they make of the training spectrograms is
+    computed once, and the other blocks and a new last layer are trained on that.
+
+    Parameters
+    ----------
+    weights : str
+        `"keyword-cnn"` (committed; learned spoken keywords and digits), `"random"` (the same network,
+        untrained, nothing frozen), `"resnet18"` (ImageNet, through the Hugging Face hub), or a folder or hub
+        name of a ResNet.
+    freeze : int, optional
+        Blocks left as they are; all but the last one where not given.
+    dropout, epochs, batch_size, learning_rate, weight_decay, patience, validation, random_state
+        As for `SegmentCNN`.
+
+    Attributes
+    ----------
+    classes_, network_, history_, held_out_
+        As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
+    """
+
+    _ndim = (3,)
+    _form = "floats of shape (n, mels, frames)"
+
+    def __init__(
+        self,
+        weights: str = "keyword-cnn",
+        freeze: int | None = None,
+        dropout: float = 0.3,
+        epochs: int = 8,
+        batch_size: int = 128,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+        patience: int = 3,
+        validation: float = 0.15,
+        random_state: int = 0,
+    ):
+        self.weights = weights
+        self.freeze = freeze
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.validation = validation
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None) -> SpectrogramCNN:
+        """Train on log-mel spectrograms.
+
+        Parameters
+        ----------
+        X : ndarray, shape=(n, mels, frames)
+            May be a half-precision memory map.
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
+        """
+        X, codes, fit, held = self._split(X, y, groups)
+        mean, deviation = networks.statistics(X, fit, (0, 2))
+        with _seeded(self.random_state):
+            network = self._build(X.shape[1])
+            network[0] = networks.Standardise(mean, deviation)
+            blocks = [i for i, (name, _) in enumerate(network.named_children()) if name.startswith("block_")]
+            freeze = self.freeze
+            if freeze is None:
+                freeze = 0 if self.weights == "random" else len(blocks) - 1
+            if not 0 <= freeze <= len(blocks):
+                raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
+            first = blocks[freeze - 1] + 1 if freeze else 0
+            inputs = X
+            if freeze:  # half precision: the frozen part's outputs are as large as the spectrograms
+                rows = range(0, len(X), 256)
+                part = [networks.run(network[:first], X[i : i + 256]).half().numpy() for i in rows]
+                inputs = np.concatenate(part)
+            self.history_ = networks.train(
+                network[first:],
+                inputs,
+                codes,
+                fit,
+                held,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                patience=self.patience,
+            )
+        self.network_ = network
+        return self
+
+    def _build(self, mels: int) -> torch.nn.Sequential:
+        n_classes = len(self.classes_)
+        if self.weights == "random":
+            return networks.keyword_network(n_classes, mels=mels, dropout=self.dropout)
+        if self.weights == "keyword-cnn":
+            network = networks.load_keyword_network(
+                networks.WEIGHTS / self.weights, n_classes, dropout=self.dropout
+            )
+            if len(network.standardise.shift) != mels:
+                raise SerError(f"keyword-cnn wants spectrograms of 64 mel bands, not {mels}: see features.log_mel.")
+            return network
+        name = "microsoft/resnet-18" if self.weights == "resnet18" else self.weights
+        return networks.resnet_network(name, n_classes, mels=mels, dropout=self.dropout)
