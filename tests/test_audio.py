@@ -1,0 +1,226 @@
+"""Reading sound files, and cutting clips into segments."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from ser_utils import SerError, audio
+
+
+def clips_of(**durations):
+    return pd.DataFrame({"clip": list(durations), "duration": list(durations.values())})
+
+
+def spans(segments):
+    return [(row.start, row.end) for row in segments.itertuples()]
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def test_a_file_at_16_khz_is_read_as_it_is(write_tone):
+    path = write_tone("a.wav")
+    wave = audio.read(path)
+    assert wave.dtype == np.float32 and wave.shape == (16_000,)
+    np.testing.assert_allclose(wave, soundfile.read(path, dtype="float32")[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 24_000, 44_100, 48_000])
+def test_a_tone_keeps_pitch_level_and_length_at_any_rate(tmp_path, rate):
+    path = tmp_path / "tone.flac"
+    time = np.arange(2 * rate) / rate
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 1000 * time), rate)
+    wave = audio.read(path)
+    assert wave.size == 32_000
+    middle = wave[8_000:24_000]
+    expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(8_000, 24_000) / 16_000)
+    assert np.abs(middle - expected).max() < 2e-3
+
+
+def test_what_16_khz_cannot_hold_does_not_fold_back(tmp_path):
+    path = tmp_path / "whistle.wav"
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 9_000 * np.arange(48_000) / 48_000), 48_000)
+    assert np.sqrt(np.mean(audio.read(path)[1_000:-1_000] ** 2)) < 0.5e-3  # 57 dB down
+
+
+def test_another_rate_can_be_asked_for(write_tone):
+    assert audio.read(write_tone("a.wav"), sample_rate=24_000).size == 24_000
+
+
+def test_channels_are_averaged(tmp_path):
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.tile([[0.5, -0.1]], (1000, 1)), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(audio.read(path), 0.2, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg"])
+def test_the_three_common_formats_give_the_same_length(write_tone, ending):
+    assert audio.read(write_tone(f"a.{ending}", seconds=0.7)).size == 11_200
+
+
+def test_silence_is_read_as_silence(tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(500), 16_000)
+    wave = audio.read(tmp_path / "silent.wav")
+    assert wave.size == 500 and not wave.any()
+
+
+def test_samples_that_are_not_numbers_become_silence_with_a_warning(tmp_path):
+    broken = np.array([0.1, np.nan, np.inf, -np.inf, 0.2], dtype="float32")
+    soundfile.write(tmp_path / "broken.wav", broken, 16_000, subtype="FLOAT")
+    with pytest.warns(UserWarning, match=r"broken\.wav .* not numbers"):
+        wave = audio.read(tmp_path / "broken.wav")
+    np.testing.assert_allclose(wave, [0.1, 0, 0, 0, 0.2], atol=1e-7)
+
+
+def test_a_file_of_one_sample_can_be_read_at_any_rate(tmp_path):
+    soundfile.write(tmp_path / "click.wav", np.array([0.5]), 44_100)
+    assert audio.read(tmp_path / "click.wav").size == 1
+
+
+def test_unusable_files_are_named_in_one_line(tmp_path):
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    (tmp_path / "letter.wav").write_text("Dear Sir or Madam")
+    for name, reason in (
+        ("empty.wav", "no samples"),
+        ("letter.wav", "not readable"),
+        ("gone.wav", "does not exist"),
+    ):
+        with pytest.raises(SerError, match=reason) as caught:
+            audio.read(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------ cutting
+
+
+def test_a_clip_is_cut_end_to_end_and_its_last_piece_ends_with_it():
+    segments = audio.cut_segments(clips_of(a=2.75), seconds=1.0)
+    assert spans(segments) == [(0, 1), (1, 2), (1.75, 2.75)]
+    assert (segments["padding"] == 0).all()
+
+
+def test_a_short_rest_is_dropped_and_half_a_segment_is_kept():
+    assert len(audio.cut_segments(clips_of(a=2.49), seconds=1.0)) == 2
+    assert len(audio.cut_segments(clips_of(a=2.50), seconds=1.0)) == 3
+    assert len(audio.cut_segments(clips_of(a=2.10), seconds=1.0, min_coverage=0.1)) == 3
+
+
+def test_a_clip_of_whole_segments_has_no_piece_twice():
+    for seconds, duration in ((1.0, 3.0), (0.1, 0.3), (0.25, 1.75), (0.7, 2.1)):
+        segments = audio.cut_segments(clips_of(a=duration), seconds=seconds, min_coverage=0.0)
+        assert len(segments) == round(duration / seconds)
+
+
+def test_a_hop_makes_pieces_overlap_without_doubling_the_last():
+    segments = audio.cut_segments(clips_of(a=2.0), seconds=1.0, hop=0.5)
+    assert spans(segments) == [(0, 1), (0.5, 1.5), (1, 2)]
+    segments = audio.cut_segments(clips_of(a=2.3), seconds=1.0, hop=0.5)
+    np.testing.assert_allclose(spans(segments), [(0, 1), (0.5, 1.5), (1, 2), (1.3, 2.3)])
+
+
+def test_a_clip_shorter_than_a_segment_is_kept_and_its_padding_recorded():
+    segments = audio.cut_segments(clips_of(a=0.25, b=0.001), seconds=1.0)
+    assert spans(segments) == [(0, 0.25), (0, 0.001)]
+    np.testing.assert_allclose(segments["padding"], [0.75, 0.999])
+
+
+def test_whole_clips_are_one_segment_each():
+    segments = audio.cut_segments(clips_of(b=0.3, a=7.25), seconds=None)
+    assert list(segments["clip"]) == ["a", "b"]
+    assert spans(segments) == [(0, 7.25), (0, 0.3)]
+    assert (segments["padding"] == 0).all()
+
+
+def test_segments_are_ordered_by_clip_then_start_whatever_the_order_of_clips():
+    segments = audio.cut_segments(clips_of(c=2.0, a=1.5, b=0.2), seconds=0.5)
+    assert list(segments.columns) == ["clip", "start", "end", "padding"]
+    assert segments.index.equals(pd.RangeIndex(len(segments)))
+    assert segments.sort_values(["clip", "start"]).index.equals(segments.index)
+
+
+def test_every_segment_lies_in_its_clip_and_has_its_length():
+    rng = np.random.default_rng(0)
+    clips = pd.DataFrame({"clip": [f"{i:04d}" for i in range(2000)], "duration": rng.uniform(0.05, 9, 2000)})
+    for seconds, hop in ((0.25, None), (1.0, 0.3), (3.0, 0.75), (0.5, 0.8)):
+        segments = audio.cut_segments(clips, seconds=seconds, hop=hop)
+        duration = segments["clip"].map(clips.set_index("clip")["duration"])
+        assert set(segments["clip"]) == set(clips["clip"])
+        assert (segments["start"] >= 0).all() and (segments["end"] <= duration).all()
+        length = (segments["end"] - segments["start"]) / (1 - segments["padding"])
+        np.testing.assert_allclose(length, seconds)
+        assert not segments.duplicated(["clip", "start"]).any()
+        assert ((segments["padding"] > 0) == (duration < seconds)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seconds": 0}, {"seconds": -1.0}, {"seconds": 1, "hop": 0}, {"seconds": float("nan")},
+     {"seconds": 1, "min_coverage": 2}],
+)  # fmt: skip
+def test_impossible_lengths_are_refused(options):
+    with pytest.raises(ValueError):
+        audio.cut_segments(clips_of(a=1.0), **options)
+
+
+# ------------------------------------------------------------------------------------------- reading the pieces
+
+
+@pytest.fixture
+def two_clips(write_tone):
+    paths = [write_tone("long.wav", seconds=1.3), write_tone("short.wav", seconds=0.3, pitch=220)]
+    return pd.DataFrame({"clip": ["long", "short"], "path": map(str, paths), "duration": [1.3, 0.3]})
+
+
+def test_pieces_are_the_samples_of_their_place_in_the_file(two_clips):
+    segments = audio.cut_segments(two_clips, seconds=0.5)
+    pieces = list(audio.read_segments(two_clips, segments))
+    wave = audio.read(two_clips["path"][0])
+    assert [piece.shape for piece in pieces] == [(8_000,)] * len(segments)
+    for piece, start in zip(pieces[:3], (0, 8_000, 12_800), strict=True):
+        np.testing.assert_array_equal(piece, wave[start : start + 8_000])
+
+
+def test_a_short_clip_is_repeated_until_it_fills_the_segment(two_clips):
+    segments = audio.cut_segments(two_clips, seconds=1.0)
+    piece = list(audio.read_segments(two_clips, segments))[-1]
+    wave = audio.read(two_clips["path"][1])
+    np.testing.assert_array_equal(piece, np.concatenate([wave, wave, wave, wave])[:16_000])
+
+
+def test_pieces_follow_the_rows_of_the_table_in_any_order(two_clips):
+    segments = audio.cut_segments(two_clips, seconds=0.5)
+    shuffled = segments.sample(frac=1, random_state=3)
+    pieces = list(audio.read_segments(two_clips, segments))
+    for position, piece in zip(shuffled.index, audio.read_segments(two_clips, shuffled), strict=True):
+        np.testing.assert_array_equal(piece, pieces[position])
+
+
+def test_whole_clips_are_read_whole(two_clips):
+    segments = audio.cut_segments(two_clips, seconds=None)
+    assert [piece.size for piece in audio.read_segments(two_clips, segments)] == [20_800, 4_800]
+
+
+@pytest.mark.parametrize("rate", [22_050, 24_000, 44_100])
+@pytest.mark.parametrize("seconds", [0.25, 1 / 3, 1.0])
+def test_pieces_have_one_length_after_resampling_too(write_tone, rate, seconds):
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(6):
+        samples = int(rng.integers(2_000, 60_000))
+        path = write_tone(f"{number}.wav", seconds=samples / rate, sample_rate=rate)
+        rows.append({"clip": str(number), "path": str(path), "duration": samples / rate})
+    clips = pd.DataFrame(rows)
+    pieces = audio.read_segments(clips, audio.cut_segments(clips, seconds=seconds, hop=0.1))
+    assert {piece.size for piece in pieces} == {round(seconds * 16_000)}
+
+
+@pytest.mark.real
+def test_real_recordings_are_read_at_the_length_their_table_says(shared_data):
+    from ser_utils import corpora
+
+    clips = corpora.load("nemo", shared_data / "nemo").iloc[::400]
+    for row in clips.itertuples():
+        wave = audio.read(row.path)
+        assert abs(wave.size / 16_000 - row.duration) < 1e-3
+        assert 0.01 < np.abs(wave).max() <= 1.2
