@@ -1,0 +1,56 @@
+# Two commands on a fresh machine (Python 3.11 or newer, pip, git, make; nothing else):
+#   make reproduce    everything from nothing to the report
+#   make test         the tests
+# Another interpreter: make reproduce PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when the environment is complete; redone when the pins or the module's own metadata change.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test test-all lint readme lock clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
+	  do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11: name a newer one, such as make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# uv installs the lock in seconds where pip takes minutes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python --requirement requirements.lock
+	@# the build tool is in the lock: nothing else is fetched
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY) ## Create .venv with all pinned packages and the module
+
+reproduce: $(READY) ## Install what is needed, run all notebooks on the demo corpus, say where the report is
+	$(BIN)/ser run
+
+test: $(READY) ## Install what is needed, run the tests (all but the slow ones)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-all: $(READY) ## Run all tests, the slow ones too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## Check the style of the module and the tests
+	$(BIN)/ruff check ser_utils tests
+
+readme: $(READY) ## Put the results of figures/*/scores.csv into README.md
+	$(BIN)/python -m ser_utils.readme
+
+# Versions already pinned stay; `make lock UPGRADE=--upgrade` moves them. --universal: one file for every platform
+# and Python from 3.11 on. No index or host is written into the file.
+lock: ## Compile requirements.lock from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 $(UPGRADE) \
+	  --quiet --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+
+clean: ## Remove what runs made, save .venv and downloaded corpora
+	rm -rf data/processed data/interim reports build .pytest_cache .ruff_cache
+	find ser_utils tests -name __pycache__ -type d -prune -exec rm -rf {} +
