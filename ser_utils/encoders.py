@@ -1,0 +1,408 @@
+"""Self-supervised speech encoders: waveforms in, frames of chosen layers out.
+
+wav2vec 2.0 and its kin through transformers: wav2vec 2.0 and XLSR, HuBERT, WavLM, data2vec-audio. Encoders are
+frozen. All of them see 25 ms of signal every 20 ms through a stack of strided convolutions, then transformer layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ser_utils import SerError
+
+#: `model_type` of the configurations that `load` accepts. XLSR checkpoints are of type wav2vec2.
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+#: Folder of the encoders that come with the repository.
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+#: A name with this ending is the same network with fresh random weights.
+UNTRAINED = "-untrained"
+#: Seed of the untrained twin, the same for everyone.
+UNTRAINED_SEED = 0
+
+# What a model may miss: the vector that replaces masked frames while pre-training is never used here.
+_UNUSED = {"masked_spec_embed"}
+# Entries of a configuration that say where and by what it was written, not what it computes.
+_PROVENANCE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures"}
+
+
+class _Reached(Exception):  # noqa: N818 - a signal, not an error
+    """The last wanted layer is there."""
+
+
+class Encoder:
+    """A frozen encoder; made by `load`.
+
+    Attributes
+    ----------
+    name : str
+        As given to `load`.
+    fingerprint : str
+        Hash of weights, configuration and preprocessing: equal fingerprints mean equal frames.
+    dims : int
+        Length of a frame's vector.
+    n_layers : int
+        Transformer layers. Layer 0 is the input of the first one, layer k the output of the k-th, so there are
+        `n_layers + 1` to choose from. As in transformers, a final layer norm is not part of the last layer.
+    recommended_layer : int
+        The layer to use when none is asked for: `layer` of the `training.json` beside the weights where there is
+        one, else the middle.
+    precision : str
+        "fp32" or "bf16".
+    device : torch.device
+    batch_seconds : float
+        About as much audio as goes through the network at once.
+    """
+
+    def __init__(self, name, model, extractor, *, fingerprint, recommended_layer, device, precision):
+        self.name, self.fingerprint, self.recommended_layer = name, fingerprint, recommended_layer
+        self.device, self.precision = device, precision
+        self.dims, self.n_layers = model.config.hidden_size, model.config.num_hidden_layers
+        # More at once leaves the CPU's caches and is slower (16 s: nano; 8 s: base size).
+        small = model.config.hidden_size <= 512
+        self.batch_seconds = (16.0 if small else 8.0) if device.type == "cpu" else _gpu_seconds(device, self.dims)
+        self._model, self._extractor = model, extractor
+        self._wanted = threading.local()  # so that several threads can encode at once
+        model.encoder.layers[0].register_forward_pre_hook(self._see_input, with_kwargs=True)
+        for k, layer in enumerate(model.encoder.layers, start=1):
+            layer.register_forward_hook(lambda _, __, output, k=k: self._keep(k, output))
+
+    def __repr__(self) -> str:
+        return (
+            f"<Encoder {self.name}: {self.n_layers} layers of {self.dims}, {self.precision} on {self.device}, "
+            f"{self.fingerprint[:12]}>"
+        )
+
+    @property
+    def min_samples(self) -> int:
+        """Receptive field of the first frame [samples]."""
+        field = 1
+        for kernel, stride in reversed(self._convolutions()):
+            field = (field - 1) * stride + kernel
+        return field
+
+    @property
+    def stride(self) -> int:
+        """Distance between frames [samples]: 320, which is 20 ms."""
+        return int(np.prod([stride for _, stride in self._convolutions()]))
+
+    def frames(self, samples: int) -> int:
+        """Count the frames of a waveform of so many samples.
+
+        Parameters
+        ----------
+        samples : int
+            At 16 kHz.
+
+        Returns
+        -------
+        int
+            0 when it is shorter than `min_samples`.
+        """
+        for kernel, stride in self._convolutions():
+            samples = (samples - kernel) // stride + 1 if samples >= kernel else 0
+        return samples
+
+    def encode(self, waveforms: np.ndarray, layers: Sequence[int] | None = None) -> np.ndarray:
+        """Encode waveforms of one length.
+
+        Layers above the last wanted one are not run. Each waveform is normalised by itself as the preprocessing
+        configuration says, and sees no padding, so a batch gives the same frames as its members one by one.
+
+        Parameters
+        ----------
+        waveforms : ndarray, shape=(batch, samples), float32
+            At 16 kHz.
+        layers : sequence of int, optional
+            0 to `n_layers`, in the order wanted; the recommended one when left out.
+
+        Returns
+        -------
+        ndarray, shape=(batch, len(layers), frames, dims), float32
+
+        Raises
+        ------
+        SerError
+            If a layer does not exist or the waveforms are too short for one frame.
+        """
+        waveforms = np.asarray(waveforms, dtype=np.float32)
+        layers = self.check_layers(layers)
+        if waveforms.ndim != 2:
+            raise SerError(
+                f"waveforms of shape {waveforms.shape}: (batch, samples) is wanted; use wave[None] for a single one."
+            )
+        batch, samples = waveforms.shape
+        if samples < self.min_samples:
+            raise SerError(
+                f"waveforms of {samples} samples ({samples / 16:.1f} ms) are too short for {self.name}, whose first "
+                f"frame needs {self.min_samples} ({self.min_samples / 16:.0f} ms): use longer segments."
+            )
+        frames = np.empty((batch, len(layers), self.frames(samples), self.dims), np.float32)
+        step = max(1, round(self.batch_seconds * 16_000 / samples))
+        for first in range(0, batch, step):
+            states = self._states(waveforms[first : first + step], layers)
+            for i, layer in enumerate(layers):
+                frames[first : first + step, i] = states[layer].float().cpu().numpy()
+        return frames
+
+    def check_layers(self, layers: Sequence[int] | int | None) -> tuple[int, ...]:
+        """Return layers as a tuple, the recommended one for None.
+
+        Raises
+        ------
+        SerError
+            If there is none, or one that the encoder does not have.
+        """
+        if layers is None:
+            return (self.recommended_layer,)
+        layers = tuple(int(k) for k in np.atleast_1d(np.asarray(layers, dtype=int)))
+        if not layers or min(layers) < 0 or max(layers) > self.n_layers:
+            raise SerError(f"layers={list(layers)}: {self.name} has layers 0 to {self.n_layers}.")
+        return layers
+
+    def _convolutions(self) -> list[tuple[int, int]]:
+        config = self._model.config
+        return list(zip(config.conv_kernel, config.conv_stride, strict=True))
+
+    def _states(self, waveforms: np.ndarray, layers: tuple[int, ...]) -> dict[int, torch.Tensor]:
+        inputs = self._extractor(list(waveforms), sampling_rate=16_000, return_tensors="pt").input_values
+        self._wanted.layers, self._wanted.states = frozenset(layers), {}
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        try:
+            # The attention mask would be all ones: waveforms of one length have no padding.
+            with torch.inference_mode(), bf16, contextlib.suppress(_Reached):
+                self._model(inputs.to(self.device))
+            return self._wanted.states
+        finally:
+            self._wanted.layers, self._wanted.states = frozenset(), {}
+
+    def _see_input(self, _, args, kwargs):
+        self._keep(0, args[0] if args else kwargs["hidden_states"])
+
+    def _keep(self, k: int, output) -> None:
+        wanted = getattr(self._wanted, "layers", frozenset())
+        if k in wanted:
+            # WavLM's layers hand on their position bias beside the states.
+            self._wanted.states[k] = output[0] if isinstance(output, tuple) else output
+        if wanted and k >= max(wanted):
+            raise _Reached
+
+
+def load(name: str, *, device: str | None = None, precision: str = "auto") -> Encoder:
+    """Load an encoder.
+
+    Parameters
+    ----------
+    name : str
+        "wav2vec2-nano", which comes with the repository; a folder written by `save_pretrained` (weights and
+        `preprocessor_config.json`); or a model id of the Hugging Face hub, such as "facebook/wav2vec2-base".
+        With "-untrained" at its end: the same network with random weights of a fixed seed.
+    device : str, optional
+        "cpu", "cuda", …; a GPU where there is one when left out.
+    precision : str
+        "fp32", "bf16" (autocast), or "auto": bf16 where the processor computes it fast, else fp32.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    SerError
+        If there is no such folder, it does not hold an encoder of a known family, or the hub cannot be reached.
+    """
+    from transformers import AutoModel
+
+    name = str(name)
+    untrained = name.endswith(UNTRAINED) and not Path(name).expanduser().is_dir()
+    folder = _find(name.removesuffix(UNTRAINED) if untrained else name, weights=not untrained)
+    with _quiet():
+        config, extractor = _settings(folder, name)
+        if untrained:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(UNTRAINED_SEED)
+                model = AutoModel.from_config(config, dtype=torch.float32)
+        else:
+            try:
+                # float32 whatever the file holds: half precision is for storage (the nano's weights are float16).
+                model, found = AutoModel.from_pretrained(
+                    folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+                )
+            except Exception as error:  # noqa: BLE001 - damaged files raise as many types as there are formats
+                raise SerError(f"the weights in {folder} cannot be loaded: {_line(error)}") from error
+            missing = sorted(set(found["missing_keys"]) - _UNUSED)
+            if missing or found["mismatched_keys"]:
+                missing = missing or [str(key) for key, *_ in found["mismatched_keys"]]
+                raise SerError(
+                    f"the weights in {folder} do not fit its config.json: {len(missing)} arrays are missing or of "
+                    f"another shape, {missing[0]} among them; download or save the model again."
+                )
+    model.eval().requires_grad_(False)
+    fingerprint = _fingerprint(model, extractor)
+    _fold_weight_norm(model)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Encoder(
+        name,
+        model.to(device),
+        extractor,
+        fingerprint=fingerprint,
+        recommended_layer=_recommended_layer(folder, model.config.num_hidden_layers),
+        device=device,
+        precision=_precision(precision, device),
+    )
+
+
+def _find(name: str, *, weights: bool) -> Path:
+    """Return the folder that holds an encoder; from the hub if need be."""
+    shipped, folder = WEIGHTS / name, Path(name).expanduser()
+    if "/" not in name and shipped.is_dir():
+        return shipped
+    if folder.is_dir():
+        return folder
+    if name == "wav2vec2-nano":
+        raise SerError(f"{name} is missing from this checkout ({shipped}): restore that folder with git.")
+    # owner/model, or one of the few old ids without an owner
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+        raise SerError(f"there is no folder {name}: give wav2vec2-nano, a folder with an encoder, or a hub id.")
+    return _from_hub(name, weights=weights)
+
+
+def _from_hub(name: str, *, weights: bool) -> Path:
+    """Return the snapshot of a hub model, from the local cache if it is whole there."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    with contextlib.suppress(LocalEntryNotFoundError):
+        folder = Path(snapshot_download(name, local_files_only=True))
+        if (folder / "preprocessor_config.json").is_file() and (_has_weights(folder) or not weights):
+            return folder
+    try:
+        # Asked first since it fails at once without a network, where a download retries for most of a minute.
+        files = [file.rfilename for file in HfApi().model_info(name, timeout=10).siblings]
+        if not weights:
+            wanted = []
+        elif any(file.endswith(".safetensors") for file in files):
+            wanted = ["*.safetensors", "*.safetensors.index.json"]
+        else:
+            wanted = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+        return Path(snapshot_download(name, allow_patterns=["*config.json", "training.json", *wanted]))
+    except RepositoryNotFoundError as error:
+        raise SerError(f"there is no folder {name} here, and no public model of that id on the hub.") from error
+    except Exception as error:  # noqa: BLE001 - whatever the network, a proxy or a full disk says
+        raise SerError(
+            f"{name} is not on this machine and the hub cannot be reached ({_line(error, 80)}): on a connected machine "
+            f"run `hf download {name} --local-dir {name.split('/')[-1]}`, copy that folder here, and give its path."
+        ) from error
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+
+
+def _settings(folder: Path, name: str):
+    """Read and check the configuration and the preprocessing of a folder."""
+    from transformers import AutoConfig, AutoFeatureExtractor
+
+    if not (folder / "config.json").is_file():
+        raise SerError(f"{folder} holds no config.json: give a folder written by save_pretrained.")
+    try:
+        family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise SerError(f"{folder / 'config.json'} is not a JSON object: {_line(error)}") from error
+    if family not in FAMILIES:
+        raise SerError(f"{name} is a model of type {family}: encoders are of the types {', '.join(FAMILIES)}.")
+    if not (folder / "preprocessor_config.json").is_file():
+        raise SerError(
+            f"{folder} holds no preprocessor_config.json, so it is unknown whether waveforms are normalised: "
+            f"save the model's feature extractor there too."
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # noqa: BLE001
+        raise SerError(f"the configuration in {folder} cannot be read: {_line(error)}") from error
+    if extractor.sampling_rate != 16_000:
+        raise SerError(f"{name} takes {extractor.sampling_rate} Hz audio: encoders of 16000 Hz are supported.")
+    return config, extractor
+
+
+def _recommended_layer(folder: Path, n_layers: int) -> int:
+    try:
+        layer = int(json.loads((folder / "training.json").read_text(encoding="utf-8"))["layer"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # Published encoders hold most of emotion near their middle (Pepino et al. 2021; Pasad et al. 2021).
+        return (n_layers + 1) // 2
+    return min(max(layer, 0), n_layers)
+
+
+def _fingerprint(model: torch.nn.Module, extractor) -> str:
+    """Hash what frames depend on; the tensors rather than the files, which may be sharded or of another format."""
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _PROVENANCE}
+    settings = {"config": config, "preprocessing": extractor.to_dict()}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{key} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _fold_weight_norm(model: torch.nn.Module) -> None:
+    """Compute weight-normalised kernels once instead of in every call."""
+    from torch.nn.utils import parametrize
+
+    for module in model.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
+
+
+def _precision(precision: str, device: torch.device) -> str:
+    if precision not in ("auto", "fp32", "bf16"):
+        raise SerError(f"precision={precision}: one of auto, fp32, bf16.")
+    return ("bf16" if _fast_bf16(device) else "fp32") if precision == "auto" else precision
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware; elsewhere it is emulated and slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return any(able.get(flag, False) for flag in ("amx_bf16", "avx512_bf16"))
+    return False
+
+
+def _gpu_seconds(device: torch.device, dims: int) -> float:
+    """Audio that fits a GPU at once: the first convolution's output is the largest array, 6.5 MB a second in fp32."""
+    if device.type != "cuda":
+        return 32.0
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(np.clip(free / 4 / 40e6, 8, 512))
+
+
+def _line(error: Exception, most: int = 160) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep transformers from reporting what `load` checks itself."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
