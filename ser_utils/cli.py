@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ser-utils {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(
-        name: str, function, summary: str, examples: str = "", after_interrupt: str = "nothing was changed"
-    ):
+    def command(name: str, function, summary: str, examples: str = "", after_interrupt: str = "nothing was changed"):
         sub = commands.add_parser(
             name,
             help=summary,
@@ -85,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|CSV",
         help="a corpus of `ser corpora`, or a CSV with columns path, emotion, speaker (default: demo)",
     )
-    sub.add_argument(
-        "--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)"
-    )
+    sub.add_argument("--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)")
     sub.add_argument(
         "--encoder",
         metavar="NAME",
@@ -101,17 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--only", default="", metavar="03,04", help="run only these notebooks")
     sub.add_argument("--fresh", action="store_true", help="run also what is up to date")
-    sub.add_argument(
-        "--out", metavar="DIR", type=Path, help="where figures, tables and the report go (default: here)"
-    )
+    sub.add_argument("--out", metavar="DIR", type=Path, help="where figures, tables and the report go (default: here)")
     sub.add_argument(
         "--labels",
         metavar="SET",
         help="which labels, where a corpus has several (shemo: filename, shemo_json, modified)",
     )
-    sub.add_argument(
-        "--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out"
-    )
+    sub.add_argument("--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out")
     sub.add_argument(
         "-p",
         dest="parameters",
@@ -128,18 +120,14 @@ def _parser() -> argparse.ArgumentParser:
         "  ser pretrain --audio ~/speech --out encoders/mine --minutes 60\n  ser run --encoder encoders/mine",
         "go on with --resume",
     )
-    sub.add_argument(
-        "--audio", nargs="+", required=True, metavar="DIR", type=Path, help="folders of recordings"
-    )
+    sub.add_argument("--audio", nargs="+", required=True, metavar="DIR", type=Path, help="folders of recordings")
     sub.add_argument("--out", required=True, metavar="DIR", type=Path, help="where the encoder goes")
     length = sub.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=_positive(float), metavar="M", help="stop after so many minutes")
     length.add_argument("--steps", type=_positive(int), metavar="N", help="stop after so many updates")
     sub.add_argument("--objective", metavar="NAME", help="what is learned from the audio")
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    sub.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)"
-    )
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
     return parser
 
 
@@ -161,9 +149,7 @@ def _corpora(options: argparse.Namespace) -> int:
     for name, corpus in corpora.CORPORA.items():
         folder = corpora.default_folder(name)
         count = sum(path.suffix.lower() in {".wav", ".flac", ".ogg"} for path in folder.rglob("*"))
-        rows.append(
-            (name, corpus.language, f"{count} clips" if count else "no", corpus.licence, corpus.title)
-        )
+        rows.append((name, corpus.language, f"{count} clips" if count else "no", corpus.licence, corpus.title))
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(f"{value:<{width}}" for value, width in zip(row, [*widths, 0], strict=True)).rstrip())
@@ -178,8 +164,12 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import warnings
+
     from ser_utils import pipeline
 
+    # A warning is for the person at the keyboard: one line, without the place in the source.
+    warnings.formatwarning = lambda message, *_, **__: f"ser: warning: {message}\n"
     try:
         index = pipeline.run(
             options.corpus,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
 import json
 import re
 from pathlib import Path
@@ -93,9 +92,7 @@ def write_index(workspace: Workspace, record: dict, books: list) -> Path:
     pages = []
     for book in books:
         entry = entries.get(book.name)
-        figures = [
-            workspace.root / name for name in (entry or {"outputs": []})["outputs"] if name.endswith(".png")
-        ]
+        figures = [workspace.root / name for name in (entry or {"outputs": []})["outputs"] if name.endswith(".png")]
         chosen = [path for path in figures if not book.main_figures or path.stem in book.main_figures]
         pages.append(
             {
@@ -158,9 +155,7 @@ def score_rows(path: Path) -> list[dict]:
                     "metrics": {},
                 },
             )
-            row["metrics"][line["metric"]] = tuple(
-                float(line[column] or "nan") for column in ("value", "low", "high")
-            )
+            row["metrics"][line["metric"]] = tuple(float(line[column] or "nan") for column in ("value", "low", "high"))
     return list(rows.values())
 
 
@@ -168,9 +163,9 @@ def _template(name: str):
     import jinja2
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template(f"{name}.j2")
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+        f"{name}.j2"
+    )
 
 
 def _highlighting() -> str:
@@ -195,9 +190,7 @@ def _card(source: str) -> dict[str, str]:
         "Licence": "licence",
         "Citation": "citation",
     }
-    return {
-        name: str(getattr(corpus, field)) for name, field in fields.items() if getattr(corpus, field, None)
-    }
+    return {name: str(getattr(corpus, field)) for name, field in fields.items() if getattr(corpus, field, None)}
 
 
 def _tidy(output: dict) -> dict | None:
@@ -206,11 +199,6 @@ def _tidy(output: dict) -> dict | None:
         lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in output["text"].split("\n")]
         text = "\n".join(re.sub(r"\x1b\[A", "", line) for line in lines).strip("\n")
         return {**output, "text": text + "\n"} if text.strip() else None
-    data = output.get("data", {})
-    if "application/vnd.jupyter.widget-view+json" in data:
-        text = data.get("text/plain", "")
-        if not text or re.match(r"\w+\(.*\)$", text, re.S):  # nothing but the widget's constructor
-            return None
-        clean = {"text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text}
-        return {**output, "output_type": "display_data", "data": clean, "metadata": {}}
+    if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+        return None
     return output

@@ -48,9 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Readers see the old file or the whole new one; an interrupted writer leaves the old one as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
-    )  # keeps the suffix: savefig reads it
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")  # keeps the suffix: savefig reads it
     try:
         yield temporary
         os.replace(temporary, path)
@@ -139,9 +137,7 @@ class Workspace:
             frame.to_parquet(temporary)
         self._record(path)
 
-    def save_scores(
-        self, scores: pd.DataFrame, *, encoder: str = "", segment_seconds: float | None = None
-    ) -> None:
+    def save_scores(self, scores: pd.DataFrame, *, encoder: str = "", segment_seconds: float | None = None) -> None:
         """Add a notebook's scores to `figures/<corpus>/scores.csv`.
 
         Called again from the same notebook it adds to what that run of the notebook saved; a rerun replaces it.
@@ -162,9 +158,7 @@ class Workspace:
                 part[column] = value
         missing = [column for column in SCORE_COLUMNS if column not in part]
         if missing:
-            raise SerError(
-                f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns"
-            )
+            raise SerError(f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns")
         notebook = self._run.get("notebook") or Path(os.environ.get("JPY_SESSION_NAME", "by_hand")).stem
         path = self.tables / f"scores_{notebook}.csv"
         self._scores = [*self._scores, part[SCORE_COLUMNS]]
@@ -221,7 +215,8 @@ class Workspace:
         styled = rows.style.format(precision=precision, na_rep="–").set_caption(
             f"{caption} · {self.label}" if caption else self.label
         )
-        display(styled)
+        # Named by content: pandas would draw a new random name for the same table in every run.
+        display(styled.set_uuid(digest(rows.to_csv(), caption)[:8]))
 
     def _foot(self, clips: pd.DataFrame | None) -> str:
         if clips is None and (self.tables / "clips.parquet").exists():
