@@ -111,7 +111,7 @@ def clips_per_speaker(
         title=f"{title}\n{corpus_size(clips)}",
         ylabel="clips",
         xlim=(-0.7, len(counts) - 0.3),
-        xlabel="speaker" + (f" (every {every}th is named)" if every > 1 else ""),
+        xlabel="speaker" + (f" (1 in {every} is named)" if every > 1 else ""),
     )
     _mark_outside(ax, emotion_handles(names, bars=True), "emotion")
     return ax
@@ -161,7 +161,7 @@ def fold_map(
     ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.set(
-        xlabel="speaker" + (f" (every {every}th is named)" if every > 1 else "; a cell gives their clips"),
+        xlabel="speaker" + (f" (1 in {every} is named)" if every > 1 else "; a cell gives their clips"),
         ylabel="test fold",
         title=f"{title}\n{corpus_size(clips)}",
     )
@@ -323,12 +323,12 @@ def effect_sizes(
     scale : float
         Factor on the values: 100 for percent.
     """
-    ax = _axes(ax, 7, 0.9 + 0.32 * len(effects))
+    ax = _axes(ax, 8, 0.9 + 0.3 * len(effects))
     rows = effects.sort_values("value").reset_index(drop=True)
     y = np.arange(len(rows))
     values = rows[["low", "value", "high"]].to_numpy(float) * scale
     ax.hlines(y, values[:, 0], values[:, 2], color=INK, linewidth=1.5)
-    ax.plot(values[:, 1], y, "o", color=INK, label="measured, 95 % interval over speakers")
+    ax.plot(values[:, 1], y, "o", color=INK, label="measured, with 95 %\ninterval over speakers")
     if "bias" in rows:
         ax.plot(
             rows["bias"] * scale,
@@ -337,10 +337,42 @@ def effect_sizes(
             color="#D55E00",
             markersize=11,
             markeredgewidth=2,
-            label="emotion labels shuffled",
+            label="emotion labels\nshuffled",
         )
     ax.set_yticks(y, rows["measure"])
     ax.set(xlabel=label, title=title, xlim=(min(0, values.min()), None))
     ax.grid(axis="x")
-    ax.legend(loc="lower right")
+    _mark_outside(ax, ax.get_legend_handles_labels()[0])
+    return ax
+
+
+def contrast_map(
+    contrasts: pd.DataFrame,
+    *,
+    title: str = "How does each emotion differ from the others?",
+    label: str = "difference [standard deviations]",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a matrix of signed differences, blue below and red above zero, each with its value.
+
+    Parameters
+    ----------
+    contrasts : DataFrame, shape (emotions, measures)
+        For instance from `exploration.contrasts`; index = emotion, columns = measure.
+    label : str
+        What the colours mean, with its unit.
+    """
+    values = contrasts.to_numpy(float)
+    ax = _axes(ax, 2.4 + 0.95 * values.shape[1], 1.5 + 0.36 * values.shape[0])
+    reach = max(1.0, np.nanmax(np.abs(values)))
+    image = ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    for (i, j), value in np.ndenumerate(values):
+        shade = "white" if abs(value) > 0.6 * reach else INK
+        ax.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=8.5, color=shade)
+    ax.set_xticks(range(values.shape[1]), contrasts.columns, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(values.shape[0]), contrasts.index)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
+    ax.set_title(title)
     return ax

@@ -328,7 +328,7 @@ def embedding_scatter(
         Column that gives the colours.
     """
     ax = _axes(ax, 5, 4)
-    size = np.clip(4000 / max(len(embedding), 1), 4, 26)
+    size = np.clip(9000 / max(len(embedding), 1), 5, 30)
     if colour == "emotion":
         names = emotions_of(embedding["emotion"])
         order = np.random.default_rng(0).permutation(len(embedding))  # no emotion lies on top of all others
@@ -367,6 +367,7 @@ def embedding_scatter(
                 borderaxespad=0,
                 ncols=1 if len(names) <= 12 else 2,
                 handletextpad=0.2,
+                markerscale=1.6,
                 columnspacing=0.6,
             )
         else:

@@ -154,7 +154,7 @@ def test_of_many_speakers_only_some_are_named():
         {"clip": [f"c{i}" for i in range(90)], "speaker": [f"F{i:02}" for i in range(90)], "emotion": "anger"}
     )
     ax = corpus_plots.clips_per_speaker(many)
-    assert len(ax.get_xticklabels()) == 30 and "every 3th" in ax.get_xlabel()
+    assert len(ax.get_xticklabels()) == 30 and "1 in 3" in ax.get_xlabel()
 
 
 def test_durations_show_all_clips_and_a_box_for_each_emotion(clips):
@@ -201,6 +201,13 @@ def test_effect_sizes_are_sorted_and_drawn_in_percent():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["rate", "F0"]  # the largest is at the top
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [5, 40])
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [1, 1])
+
+
+def test_contrasts_are_shown_with_their_sign_on_a_scale_centred_at_zero():
+    table = pd.DataFrame({"F0": [1.5, -0.5], "rate": [0.2, 0.0]}, index=["anger", "sadness"])
+    ax = corpus_plots.contrast_map(table)
+    assert [t.get_text() for t in ax.texts] == ["+1.5", "+0.2", "-0.5", "+0.0"]
+    assert ax.images[0].get_clim() == (-1.5, 1.5)
 
 
 # --- recordings and features ---------------------------------------------------

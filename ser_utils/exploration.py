@@ -1,0 +1,450 @@
+"""Exploring a corpus: what its files are like, how emotions differ acoustically, and which shortcuts it offers.
+
+Acoustic measures come from the eGeMAPS functionals (Eyben et al. 2016), which the baselines use anyway, so that
+exploring and classifying see the same numbers. Measures of files are taken from the recordings as they are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import EMOTIONS, audio
+
+#: Acoustic measure → (functional of eGeMAPSv02, axis label with unit). Loudness is the perceived one of eGeMAPS
+#: (no unit), rate is counted in loudness peaks, which stand for syllables.
+ACOUSTICS: dict[str, tuple[str, str]] = {
+    "pitch": ("F0semitoneFrom27.5Hz_sma3nz_amean", "F0 mean [semitones]"),
+    "pitch range": ("F0semitoneFrom27.5Hz_sma3nz_pctlrange0-2", "F0 range, 20–80 % [semitones]"),
+    "loudness": ("loudness_sma3_amean", "loudness [no unit]"),
+    "loudness variation": ("loudness_sma3_stddevNorm", "loudness, deviation / mean"),
+    "rate": ("loudnessPeaksPerSec", "syllable-like peaks [1/s]"),
+    "brightness": ("alphaRatioV_sma3nz_amean", "alpha ratio [dB]"),
+    "roughness": ("jitterLocal_sma3nz_amean", "jitter [no unit]"),
+    "clearness": ("HNRdBACF_sma3nz_amean", "harmonics-to-noise [dB]"),
+}
+
+#: What a classifier may know of a file without listening, by name of the shortcut.
+SHORTCUTS: dict[str, tuple[str, ...]] = {
+    "sample rate": ("sample_rate",),
+    "bandwidth": ("bandwidth",),
+    "level": ("level", "peak"),
+    "duration": ("duration",),
+    "all four": ("sample_rate", "bandwidth", "level", "peak", "duration"),
+}
+
+_BANDWIDTH_FLOOR = 80.0  # dB below the spectrum's peak: below a room's noise, above what a low-pass leaves
+
+
+def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.DataFrame:
+    """Keep at most `per_speaker` clips of each speaker, drawn evenly over that speaker's emotions.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    per_speaker : int or None
+        Clips kept; None keeps all.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `clips` in their order.
+    """
+    if per_speaker is None:
+        return clips
+    shuffled = clips.sample(frac=1, random_state=seed)
+    # Each speaker deals one clip of every emotion, then a second one of every emotion, and so on.
+    turn = shuffled.groupby(["speaker", "emotion"]).cumcount()
+    dealt = shuffled.assign(turn=turn).sort_values("turn", kind="stable")
+    kept = dealt.groupby("speaker").head(per_speaker)["clip"]
+    return clips[clips["clip"].isin(kept)].reset_index(drop=True)
+
+
+# --- recordings ------------------------------------------------------------------------
+
+
+def f0_contour(signal: np.ndarray, sample_rate: int, *, low: float = 65.0, high: float = 600.0) -> pd.DataFrame:
+    """Estimate the fundamental frequency over time with pYIN (Mauch and Dixon 2014), in librosa.
+
+    Parameters
+    ----------
+    signal : array, shape (samples,)
+        Waveform.
+    sample_rate : int
+        In Hz.
+    low, high : float
+        Search range in Hz; speech of adults, shouting included.
+
+    Returns
+    -------
+    DataFrame
+        Columns `time` [s] (frames every 16 ms) and `f0` [Hz], NaN where nothing is voiced.
+    """
+    import librosa
+
+    hop, frame = round(0.016 * sample_rate), 1 << int(np.ceil(np.log2(0.05 * sample_rate)))
+    padded = np.pad(np.asarray(signal, np.float32), (0, max(0, frame - len(signal))))
+    f0, _, _ = librosa.pyin(
+        padded, fmin=low, fmax=high, sr=sample_rate, frame_length=frame, hop_length=hop, resolution=0.2
+    )
+    time = librosa.times_like(f0, sr=sample_rate, hop_length=hop)
+    inside = time <= len(signal) / sample_rate
+    return pd.DataFrame({"time": time[inside], "f0": f0[inside]})
+
+
+def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
+    """Choose one clip of each emotion for listening: one speaker if possible, of usual length.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    seconds : float
+        Wished length; among a speaker's clips of an emotion the one nearest to it (in ratio) is chosen.
+
+    Returns
+    -------
+    DataFrame
+        One row an emotion, in canonical order. The speaker with most emotions (then most clips) gives as many
+        as they have; other speakers the rest.
+    """
+    spread = clips.groupby("speaker").agg(emotions=("emotion", "nunique"), clips=("clip", "size"))
+    rank = spread.sort_values(["emotions", "clips"], ascending=False, kind="stable").reset_index()["speaker"]
+    place = clips["speaker"].map({speaker: i for i, speaker in enumerate(rank)})
+    distance = np.abs(np.log(clips["duration"].clip(lower=1e-3) / seconds))
+    ordered = clips.assign(place=place, distance=distance).sort_values(["place", "distance", "clip"])
+    chosen = ordered.groupby("emotion").head(1).set_index("emotion", drop=False)
+    return chosen.loc[[e for e in EMOTIONS if e in chosen.index], list(clips.columns)].reset_index(drop=True)
+
+
+def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
+    """Measure every file as it is stored, without resampling.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    DataFrame
+        One row a clip, in the order of `clips`: `clip`, `duration` [s], `sample_rate` [Hz], `level` (root mean
+        square) and `peak` [dB re full scale], `bandwidth` [Hz] (highest frequency whose power is within 80 dB of
+        the spectrum's peak), `clipped` (fraction of samples on a flat top at the peak), `content` (digest of the
+        samples, equal for equal recordings whatever the file is called).
+    """
+    from joblib import Parallel, delayed
+
+    paths = clips["path"].tolist()
+    chunks = [paths[i : i + 64] for i in range(0, len(paths), 64)]
+    jobs = n_jobs if len(chunks) > 1 else 1
+    rows = [row for rows in Parallel(n_jobs=jobs)(delayed(_measure_all)(c) for c in chunks) for row in rows]
+    table = pd.DataFrame(rows)
+    table.insert(0, "clip", clips["clip"].to_numpy())
+    return table
+
+
+def _measure_all(paths: Sequence[str]) -> list[dict]:
+    import soundfile
+
+    rows = []
+    for path in paths:
+        signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        rows.append(measure(signal.mean(axis=1), rate))
+    return rows
+
+
+def measure(signal: np.ndarray, sample_rate: int) -> dict:
+    """Measure one waveform, shape `(samples,)`: the columns of `file_properties` except `clip`."""
+    from scipy.signal import welch
+
+    signal = np.nan_to_num(np.asarray(signal, np.float32))
+    peak = float(np.abs(signal).max(initial=0.0))
+    level = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0
+    bandwidth = 0.0
+    if peak > 0:
+        frequency, power = welch(signal, sample_rate, nperseg=min(2048, len(signal)))
+        bandwidth = float(frequency[power >= power.max() * 10 ** (-_BANDWIDTH_FLOOR / 10)].max())
+    return {
+        "duration": len(signal) / sample_rate,
+        "sample_rate": sample_rate,
+        "level": 20 * np.log10(max(level, 1e-6)),
+        "peak": 20 * np.log10(max(peak, 1e-6)),
+        "bandwidth": bandwidth,
+        "clipped": _flat_tops(signal, peak),
+        # 16 bits: the precision of most files, so that WAV and FLAC of one recording agree
+        "content": hashlib.blake2b(np.round(signal * 32768).astype("<i4").tobytes(), digest_size=8).hexdigest(),
+    }
+
+
+def _flat_tops(signal: np.ndarray, peak: float) -> float:
+    """Fraction of samples in runs of three or more equal ones at the peak, where the peak is near full scale."""
+    if peak < 0.5:  # a waveform that was cut off is usually still loud
+        return 0.0
+    at_top = np.concatenate([[0], (np.abs(signal) > 0.999 * peak).astype(np.int8), [0]])
+    starts, ends = np.flatnonzero(np.diff(at_top) == 1), np.flatnonzero(np.diff(at_top) == -1)
+    lengths = ends - starts
+    return float(lengths[lengths >= 3].sum() / len(signal))
+
+
+def audit_files(
+    properties: pd.DataFrame, *, shortest: float = 0.5, silent: float = -60.0, clipped: float = 1e-3
+) -> pd.DataFrame:
+    """List what is wrong with files: one row a finding, so that a clip may appear more than once.
+
+    Parameters
+    ----------
+    properties : DataFrame
+        From `file_properties`.
+    shortest : float
+        Clips under this many seconds are too short.
+    silent : float
+        Clips whose level is below this are silent [dB re full scale].
+    clipped : float
+        Clips with a larger fraction of flat tops are clipped.
+
+    Returns
+    -------
+    DataFrame
+        Columns `problem` (duplicate, silent, clipped, too short, other sample rate), `clip`, `detail`.
+    """
+    rate = properties["sample_rate"].mode().iloc[0]
+    twins = properties.groupby("content")["clip"].transform(lambda names: ", ".join(sorted(names)))
+    found = {
+        "duplicate": (properties["content"].duplicated(keep=False), "equal samples: " + twins),
+        "silent": (properties["level"] < silent, _text(properties["level"], "{:.0f} dB")),
+        "clipped": (properties["clipped"] > clipped, _text(100 * properties["clipped"], "{:.2f} % flat tops")),
+        "too short": (properties["duration"] < shortest, _text(properties["duration"], "{:.2f} s")),
+        "other sample rate": (properties["sample_rate"] != rate, _text(properties["sample_rate"], "{} Hz")),
+    }
+    parts = [
+        pd.DataFrame({"problem": problem, "clip": properties.loc[hit, "clip"], "detail": detail[hit]})
+        for problem, (hit, detail) in found.items()
+    ]
+    return pd.concat(parts, ignore_index=True).astype({"problem": "object", "detail": "object"})
+
+
+def _text(values: pd.Series, form: str) -> pd.Series:
+    return values.map(form.format)
+
+
+def compare_labels(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Count how the labels of two clips tables of one corpus differ.
+
+    Returns
+    -------
+    DataFrame, shape (emotions, emotions)
+        Clips that both tables hold: index = emotion in `first`, columns = emotion in `second`.
+    """
+    both = first.merge(second[["clip", "emotion"]], on="clip", suffixes=("", "_second"))
+    names = [e for e in EMOTIONS if e in {*both["emotion"], *both["emotion_second"]}]
+    counts = pd.crosstab(both["emotion"], both["emotion_second"])
+    return counts.reindex(index=names, columns=names, fill_value=0)
+
+
+# --- acoustics -------------------------------------------------------------------------
+
+
+def acoustics(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Take the measures of `ACOUSTICS` from whole-clip functionals.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    functionals : array, shape (clips, 88)
+        Row i belongs to row i of `clips`.
+    names : sequence of str
+        Names of the 88 functionals.
+
+    Returns
+    -------
+    DataFrame
+        `clip`, `speaker`, `emotion`, `gender` and a column for each measure; NaN pitch, roughness and clearness
+        where nothing is voiced.
+    """
+    if len(functionals) != len(clips):
+        raise ValueError(f"{len(functionals)} rows of functionals for {len(clips)} clips: one row a clip is needed")
+    place = {name: i for i, name in enumerate(names)}
+    table = clips[["clip", "speaker", "emotion", "gender"]].reset_index(drop=True)
+    for measure_name, (functional, _) in ACOUSTICS.items():
+        table[measure_name] = np.asarray(functionals[:, place[functional]], float)
+    voiced = ["pitch", "pitch range", "roughness", "clearness"]
+    table.loc[table["pitch"] <= 0, voiced] = np.nan  # opensmile writes 0 where it finds no voice
+    return table
+
+
+def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Subtract from each value its speaker's mean, so that voices become comparable.
+
+    The speaker's mean is the mean of their emotions' means: a speaker who was mostly angry keeps an anger above
+    zero. Speakers heard in a single emotion say nothing about differences between emotions and are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a clip: `speaker`, `emotion` and `columns`.
+    columns : iterable of str
+        Columns to centre.
+    """
+    columns = list(columns)
+    kept = table[table.groupby("speaker")["emotion"].transform("nunique") > 1].copy()
+    own = kept.groupby(["speaker", "emotion"])[columns].mean().groupby("speaker").mean()
+    kept[columns] = kept[columns].to_numpy(float) - own.reindex(kept["speaker"]).to_numpy(float)
+    return kept.reset_index(drop=True)
+
+
+def effect_sizes(
+    table: pd.DataFrame, measures: Iterable[str], *, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Share of each measure's variance within speakers that the emotion explains: eta squared, with intervals.
+
+    Eta squared is the sum of squares between emotions over the total sum of squares, here of values centred by
+    speaker (the partial eta squared of a design with speakers as blocks). It is never negative, so `bias` says
+    what remains when labels are shuffled within speakers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a clip: `speaker`, `emotion` and the measures, not yet centred; NaN are left out.
+    measures : iterable of str
+        Columns.
+    resamples : int
+        Bootstrap resamples of speakers for the 95 % percentile interval.
+    seed : int
+        Seed of bootstrap and shuffling.
+
+    Returns
+    -------
+    DataFrame
+        One row a measure, largest first: `measure`, `value`, `low`, `high`, `bias`, `clips`, `speakers`.
+    """
+    rows = []
+    for name in measures:
+        rng = np.random.default_rng(seed)
+        centred = centre_by_speaker(table.dropna(subset=[name]), [name])
+        if centred.empty:
+            continue
+        value = centred[name].to_numpy()
+        emotion, speaker = pd.factorize(centred["emotion"])[0], pd.factorize(centred["speaker"])[0]
+        one = np.ones((1, speaker.max() + 1))
+        draws = rng.multinomial(one.size, np.full(one.size, 1 / one.size), size=resamples)
+        low, high = np.nanpercentile(_eta_squared(value, emotion, speaker, draws), [2.5, 97.5])
+        shuffled = [
+            _eta_squared(value, _shuffled_within(emotion, speaker, rng), speaker, one)[0] for _ in range(20)
+        ]
+        rows.append({
+            "measure": name, "value": _eta_squared(value, emotion, speaker, one)[0], "low": low, "high": high,
+            "bias": float(np.mean(shuffled)), "clips": len(centred), "speakers": one.size,
+        })  # fmt: skip
+    columns = ["measure", "value", "low", "high", "bias", "clips", "speakers"]
+    return pd.DataFrame(rows, columns=columns).sort_values("value", ascending=False).reset_index(drop=True)
+
+
+def _eta_squared(value: np.ndarray, emotion: np.ndarray, speaker: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Eta squared for each row of `weights`, shape (draws, speakers): how often each speaker counts."""
+    shape = (speaker.max() + 1, emotion.max() + 1)
+    count, total, square = (np.zeros(shape) for _ in range(3))
+    for sums, part in ((count, 1.0), (total, value), (square, value**2)):
+        np.add.at(sums, (speaker, emotion), part)
+    n, s, q = (weights @ sums for sums in (count, total, square))
+    grand = s.sum(1) ** 2 / n.sum(1)
+    between = np.divide(s**2, n, out=np.zeros_like(s), where=n > 0).sum(1) - grand
+    whole = q.sum(1) - grand
+    return np.divide(between, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _shuffled_within(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Labels shuffled among the members of each group."""
+    order = np.argsort(groups, kind="stable")
+    result = np.empty_like(labels)
+    result[order] = labels[np.lexsort((rng.random(len(labels)), groups))]
+    return result
+
+
+def contrasts(table: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
+    """Difference of each emotion from the mean of the other emotions, in standard deviations within emotions.
+
+    This is Cohen's d of speaker-centred values with every other emotion weighted equally.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a clip: `speaker`, `emotion` and the measures, not yet centred.
+    measures : iterable of str
+        Columns.
+
+    Returns
+    -------
+    DataFrame, shape (emotions, measures)
+    """
+    measures = list(measures)
+    centred = centre_by_speaker(table, measures)
+    groups = centred.groupby("emotion")[measures]
+    mean = groups.mean()
+    degrees = (groups.count() - 1).clip(lower=0)
+    pooled = np.sqrt((groups.var().fillna(0) * degrees).sum() / degrees.sum())
+    others = (mean.sum() - mean) / max(len(mean) - 1, 1)
+    return ((mean - others) / pooled).reindex([e for e in EMOTIONS if e in mean.index])
+
+
+# --- shortcuts -------------------------------------------------------------------------
+
+
+def shortcut_test(
+    clips: pd.DataFrame,
+    properties: pd.DataFrame,
+    *,
+    shortcuts: Mapping[str, Sequence[str]] = SHORTCUTS,
+    resamples: int = 1000,
+    n_jobs: int = 1,
+) -> pd.DataFrame:
+    """Score classifiers that never listen: they know the properties of a file and nothing of its speech.
+
+    Extremely randomised trees (Geurts et al. 2006) are trained and tested on disjoint speakers, as any other
+    system here, so that their scores can be set beside those of systems that listen.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    properties : DataFrame
+        From `file_properties`, or any table with `clip` and the columns that `shortcuts` names.
+    shortcuts : mapping of str to sequence of str
+        Name of a test → columns that its classifier sees.
+    resamples : int
+        Bootstrap resamples of speakers.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    DataFrame
+        As `evaluation.scores` returns it, `system` = the shortcut's name.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    from ser_utils import evaluation
+
+    trees = ExtraTreesClassifier(80, min_samples_leaf=5, class_weight="balanced", random_state=0)
+    segments = audio.cut_segments(clips, seconds=None)
+    known = properties.set_index("clip").loc[segments["clip"]]
+    folds = evaluation.folds(clips)
+    judged = [
+        evaluation.cross_validate(
+            trees, known[list(columns)].to_numpy(np.float32), segments, clips, folds=folds, system=name,
+            n_jobs=n_jobs, progress=False,
+        )  # fmt: skip
+        for name, columns in shortcuts.items()
+        if (known[list(columns)].nunique() > 1).any()  # what never varies gives nothing away
+    ]
+    parts = [evaluation.scores(predictions, resamples=resamples) for predictions in judged]
+    return pd.concat(parts, ignore_index=True)

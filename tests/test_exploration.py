@@ -1,0 +1,217 @@
+"""Exploring a corpus: measures of files, acoustics of emotions, and shortcuts that must be found when planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from ser_utils import corpora, exploration
+
+RATE = 16_000
+
+
+def tone(pitch, seconds=1.0, rate=RATE, amplitude=0.3):
+    time = np.arange(int(seconds * rate)) / rate
+    return (amplitude * sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 6)) / 2).astype("float32")
+
+
+def table(speakers=8, each=12, effect=None, seed=0):
+    """Clips with a measure `x` that depends on the speaker strongly, and on the emotion by `effect`."""
+    rng, rows = np.random.default_rng(seed), []
+    for s in range(speakers):
+        for emotion, shift in (effect or {"anger": 0.0, "neutral": 0.0, "sadness": 0.0}).items():
+            rows += [(f"S{s}", emotion, 10.0 * s + shift + rng.normal()) for _ in range(each)]
+    clips = pd.DataFrame(rows, columns=["speaker", "emotion", "x"])
+    return clips.assign(clip=[f"c{i:04}" for i in range(len(clips))], gender=None, duration=1.0)
+
+
+# --- thinning and examples -----------------------------------------------------
+
+
+def test_thinning_keeps_every_speaker_and_deals_their_emotions_evenly():
+    clips = table(speakers=3, each=10)
+    kept = exploration.thin(clips, 6)
+    assert kept.groupby("speaker").size().tolist() == [6, 6, 6]
+    assert kept.groupby(["speaker", "emotion"]).size().eq(2).all()
+    assert kept["clip"].is_monotonic_increasing
+    assert exploration.thin(clips, None) is clips
+    pd.testing.assert_frame_equal(kept, exploration.thin(clips, 6))
+
+
+def test_a_rare_emotion_is_not_thinned_away():
+    clips = pd.concat([table(1, 30), table(1, 2, {"fear": 0.0}).assign(clip=["r1", "r2"])])
+    assert (exploration.thin(clips, 8)["emotion"] == "fear").sum() == 2
+
+
+def test_examples_are_one_clip_an_emotion_of_one_speaker_near_the_wished_length():
+    clips = table(speakers=2, each=3)
+    clips.loc[clips["speaker"] == "S1", "duration"] = [0.3, 2.4, 9.0] * 3
+    clips = pd.concat([clips[clips["speaker"] == "S1"], clips[clips["clip"] == "c0000"]])
+    chosen = exploration.examples(clips, seconds=2.5)
+    assert chosen["emotion"].tolist() == ["anger", "neutral", "sadness"]
+    assert set(chosen["speaker"]) == {"S1"} and set(chosen["duration"]) == {2.4}
+
+
+# --- recordings ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pitch", [110.0, 330.0])
+def test_f0_of_a_tone_is_found_and_silence_has_none(pitch):
+    contour = exploration.f0_contour(np.r_[tone(pitch, 0.8), np.zeros(RATE // 2, "float32")], RATE)
+    heard = contour[(contour["time"] > 0.1) & (contour["time"] < 0.7)]["f0"]
+    assert heard.median() == pytest.approx(pitch, rel=0.02)
+    assert contour[contour["time"] > 0.95]["f0"].isna().all()
+
+
+def test_level_peak_and_bandwidth_of_known_signals():
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype("float32")
+    seen = exploration.measure(noise, RATE)
+    assert seen["level"] == pytest.approx(-20, abs=0.2) and seen["bandwidth"] == pytest.approx(8000, abs=20)
+    # the same noise as if it had been recorded at 8 kHz: nothing above 4 kHz
+    spectrum = np.fft.rfft(noise)
+    spectrum[len(spectrum) // 2 :] = 0
+    assert exploration.measure(np.fft.irfft(spectrum), RATE)["bandwidth"] == pytest.approx(4000, abs=150)
+    assert exploration.measure(np.zeros(RATE, "float32"), RATE)["level"] == -120
+    assert exploration.measure(np.zeros(3, "float32"), RATE)["bandwidth"] == 0
+
+
+def test_files_are_measured_as_stored_and_equal_recordings_have_equal_content(tmp_path):
+    signal = (32_767 * tone(200, 1.5, 22_050)).astype("int16")
+    soundfile.write(tmp_path / "a.wav", signal, 22_050)
+    soundfile.write(tmp_path / "b.flac", signal, 22_050)
+    soundfile.write(tmp_path / "c.wav", tone(210, 1.5, 22_050), 22_050)
+    clips = pd.DataFrame({"clip": list("abc"), "path": [str(tmp_path / f) for f in ("a.wav", "b.flac", "c.wav")]})
+    seen = exploration.file_properties(clips)
+    assert seen["sample_rate"].eq(22_050).all() and seen["duration"].tolist() == pytest.approx([1.5] * 3)
+    assert seen["content"][0] == seen["content"][1] != seen["content"][2]
+
+
+def test_flat_tops_are_found_and_a_loud_sine_is_not_one():
+    sine = tone(200, 1, amplitude=0.8)
+    assert exploration.measure(sine, RATE)["clipped"] == 0
+    assert exploration.measure(np.clip(2.5 * sine, -0.9, 0.9), RATE)["clipped"] > 0.05
+
+
+def test_the_audit_lists_each_problem_once_a_clip_and_nothing_else():
+    good = {"duration": 2.0, "sample_rate": RATE, "level": -20.0, "peak": -3.0, "bandwidth": 8000.0, "clipped": 0.0}
+    rows = [good | {"clip": f"good{i}", "content": f"g{i}"} for i in range(4)]
+    rows += [good | {"clip": "twin1", "content": "t"}, good | {"clip": "twin2", "content": "t"},
+             good | {"clip": "quiet", "content": "q", "level": -80.0},
+             good | {"clip": "cut", "content": "c", "clipped": 0.01},
+             good | {"clip": "brief", "content": "b", "duration": 0.2},
+             good | {"clip": "other", "content": "o", "sample_rate": 8000}]
+    found = exploration.audit_files(pd.DataFrame(rows))
+    assert found.groupby("problem")["clip"].agg(list).to_dict() == {
+        "duplicate": ["twin1", "twin2"], "silent": ["quiet"], "clipped": ["cut"], "too short": ["brief"],
+        "other sample rate": ["other"]}
+    assert found.set_index("clip")["detail"]["twin1"] == "equal samples: twin1, twin2"
+    assert exploration.audit_files(pd.DataFrame(rows[:4])).empty
+
+
+def test_labels_of_two_tables_are_compared_on_the_clips_that_both_hold():
+    first = pd.DataFrame({"clip": list("abcd"), "emotion": ["anger", "anger", "neutral", "fear"]})
+    second = pd.DataFrame({"clip": list("abcx"), "emotion": ["anger", "neutral", "neutral", "anger"]})
+    counts = exploration.compare_labels(first, second)
+    assert counts.loc["anger", "neutral"] == 1 and np.trace(counts) == 2 and counts.to_numpy().sum() == 3
+    assert list(counts.index) == list(counts.columns)
+
+
+# --- acoustics -----------------------------------------------------------------
+
+
+def test_every_acoustic_measure_is_a_functional_that_opensmile_gives():
+    import opensmile
+
+    names = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals).feature_names
+    assert {functional for functional, _ in exploration.ACOUSTICS.values()} <= set(names)
+    clips = table(2, 2)
+    values = np.arange(len(clips) * len(names), dtype=float).reshape(len(clips), -1)
+    values[0, names.index("F0semitoneFrom27.5Hz_sma3nz_amean")] = 0  # a clip without voice
+    measured = exploration.acoustics(clips, values, names)
+    np.testing.assert_array_equal(measured["loudness"], values[:, names.index("loudness_sma3_amean")])
+    assert measured["pitch"].isna().tolist()[:2] == [True, False] and measured["loudness"].notna().all()
+    with pytest.raises(ValueError, match="one row a clip"):
+        exploration.acoustics(clips, values[1:], names)
+
+
+def test_centring_removes_the_voice_and_keeps_the_emotion():
+    clips = table(speakers=6, each=200, effect={"anger": 3.0, "neutral": 0.0, "sadness": -3.0})
+    centred = exploration.centre_by_speaker(clips, ["x"])
+    by_emotion = centred.groupby(["speaker", "emotion"])["x"].mean().unstack()
+    assert np.abs(by_emotion["anger"] - 3).max() < 0.4 and np.abs(by_emotion["neutral"]).max() < 0.4
+
+
+def test_centring_is_not_misled_by_a_speaker_who_is_mostly_angry():
+    clips = table(speakers=2, each=100, effect={"anger": 4.0, "neutral": 0.0})
+    skewed = clips[(clips["emotion"] == "anger") | (clips.groupby(["speaker", "emotion"]).cumcount() < 20)]
+    means = exploration.centre_by_speaker(skewed, ["x"]).groupby("emotion")["x"].mean()
+    assert means["anger"] == pytest.approx(2, abs=0.4) and means["neutral"] == pytest.approx(-2, abs=0.4)
+
+
+def test_a_speaker_of_one_emotion_is_left_out():
+    clips = pd.concat([table(2), table(1, effect={"fear": 50.0}).assign(speaker="alone")])
+    assert "alone" not in set(exploration.centre_by_speaker(clips, ["x"])["speaker"])
+
+
+def test_eta_squared_equals_the_sums_of_squares_written_out():
+    clips = table(speakers=4, each=9, effect={"anger": 1.0, "neutral": 0.0, "sadness": -0.5})
+    row = exploration.effect_sizes(clips, ["x"], resamples=50).iloc[0]
+    centred = exploration.centre_by_speaker(clips, ["x"])
+    grand = centred["x"].mean()
+    fitted = centred.groupby("emotion")["x"].transform("mean")
+    expected = ((fitted - grand) ** 2).sum() / ((centred["x"] - grand) ** 2).sum()
+    assert row["value"] == pytest.approx(expected) and row["clips"] == len(clips) and row["speakers"] == 4
+
+
+def test_a_real_effect_stands_clear_of_shuffled_labels_and_no_effect_does_not():
+    strong = exploration.effect_sizes(table(effect={"anger": 2.0, "neutral": 0.0, "sadness": -2.0}), ["x"]).iloc[0]
+    none = exploration.effect_sizes(table(), ["x"]).iloc[0]
+    assert strong["low"] > 0.5 > strong["bias"] * 10 and strong["low"] < strong["value"] < strong["high"]
+    assert none["value"] < 0.03
+
+
+def test_measures_without_values_are_skipped_and_missing_values_left_out():
+    clips = table().assign(empty=np.nan)
+    clips.loc[:9, "x"] = np.nan
+    effects = exploration.effect_sizes(clips, ["x", "empty"], resamples=20)
+    assert effects["measure"].tolist() == ["x"] and effects["clips"].tolist() == [len(clips) - 10]
+
+
+def test_contrasts_have_the_sign_and_size_of_the_planted_difference():
+    clips = table(speakers=6, each=200, effect={"anger": 2.0, "neutral": 0.0, "sadness": -1.0})
+    d = exploration.contrasts(clips, ["x"])["x"]
+    # anger against the mean of neutral (0) and sadness (-1) is 2.5; within-emotion deviation is 1
+    assert d["anger"] == pytest.approx(2.5, abs=0.2) and d["sadness"] == pytest.approx(-2, abs=0.2)
+    assert list(d.index) == ["anger", "neutral", "sadness"]
+
+
+# --- shortcuts -----------------------------------------------------------------
+
+
+def properties(clips, leak):
+    rng = np.random.default_rng(0)
+    neutral = (clips["emotion"] == "neutral").to_numpy()
+    rate = np.where(neutral & leak, 22_050, 44_100)
+    return pd.DataFrame({"clip": clips["clip"], "sample_rate": rate, "bandwidth": rate / 2.0, "peak": -3.0,
+                         "duration": rng.uniform(1, 3, len(clips)), "level": rng.normal(-20, 2, len(clips))})
+
+
+def test_a_planted_sample_rate_leak_is_found_and_its_absence_too():
+    clips = table(speakers=6, each=15)
+    leaky = exploration.shortcut_test(clips, properties(clips, True), resamples=200)
+    clean = exploration.shortcut_test(clips, properties(clips, False), resamples=200)
+    uar = leaky[leaky["metric"] == "uar"].set_index("system")
+    assert uar.loc["sample rate", "value"] > 0.5 and uar.loc["sample rate", "low"] > 1 / 3
+    assert uar.loc["duration", "value"] < 0.45
+    assert "sample rate" not in set(clean["system"])  # it never varies
+    recall = leaky[(leaky["system"] == "sample rate") & (leaky["metric"] == "recall_neutral")]["value"].item()
+    assert recall == 1
+
+
+@pytest.mark.real
+def test_real_files_are_measured_as_their_headers_say(shared_data):
+    clips = corpora.load("ravdess", shared_data / "ravdess").iloc[::200].reset_index(drop=True)
+    seen = exploration.file_properties(clips)
+    assert seen["sample_rate"].tolist() == clips["sample_rate"].tolist()
+    np.testing.assert_allclose(seen["duration"], clips["duration"], atol=0.01)
+    assert seen["level"].between(-90, -5).all() and seen["content"].is_unique
