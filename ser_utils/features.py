@@ -1,0 +1,435 @@
+"""Features of segments as arrays on disk, row i for row i of the segments table.
+
+What is computed once is kept (see `store`): frames of an encoder, log-mel spectrograms, eGeMAPS functionals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_utils import SerError, audio
+from ser_utils.store import Part, in_threads, stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ser_utils.encoders import Encoder
+
+#: Frames of a segment where segments differ in length (whole clips): its own are averaged into so many equal bins.
+WHOLE_CLIP_BINS = 100
+#: Bands of the log-mel spectrograms.
+MEL_BANDS = 64
+
+_MAX_HALF = 65504.0  # the largest float16
+
+
+def extract(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    layers: Sequence[int] | int | None = None,
+    bins: int | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Encode every segment by itself.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table that holds every clip of `segments`.
+    segments : DataFrame
+        A segments table.
+    encoder : Encoder
+        See `encoders.load`.
+    layers : sequence of int, optional
+        The encoder's recommended layer when left out.
+    bins : int, optional
+        Average the frames of a segment into so many equal bins. When left out, segments of one length keep their
+        frames, and segments of different lengths (whole clips) get `WHOLE_CLIP_BINS`.
+    cache : path, optional
+        Folder of the arrays; `data/interim/features` of the repository when left out.
+    progress : bool
+        Show a bar, in seconds of audio.
+
+    Returns
+    -------
+    memmap, shape=(segments, frames, dims) or (segments, layers, frames, dims) for several layers, float16
+        Read-only.
+
+    Raises
+    ------
+    SerError
+        If a segment is shorter than the encoder's first frame, an audio file cannot be read or the disk is full.
+    """
+    layers = encoder.check_layers(layers)
+    samples = _samples(segments)
+    bins = _bins(samples, bins)
+    frames = bins or encoder.frames(int(samples[0]))
+
+    def compute(part: Part) -> np.ndarray:
+        waves = list(audio.read_segments(clips, segments.iloc[part.rows]))
+        result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
+        for members in _equal_lengths(waves):
+            states = encoder.encode(np.stack([waves[i] for i in members]), layers)
+            result[members] = _half(_to_bins(states, bins))
+        return result if len(layers) > 1 else result[:, 0]
+
+    shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+    return stored(
+        "frames",
+        {**_settings(encoder, layers), "bins": bins},
+        clips,
+        segments,
+        row_shape=shape,
+        dtype="float16",
+        samples=samples,
+        results=lambda parts: in_threads(compute, parts),
+        cache=cache,
+        progress=f"{encoder.name}, layer {', '.join(map(str, layers))}" if progress else None,
+    )
+
+
+def crop_from_whole(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    layers: Sequence[int] | int | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Cut the frames of segments out of their whole clip's frames.
+
+    **This leaks.** The encoder's attention lets every frame see the whole clip, so such a segment knows what lies
+    outside of it. Notebook 05 measures how much that flatters short segments; use `extract` for anything else.
+
+    Parameters
+    ----------
+    clips, segments, encoder, layers, cache, progress
+        As for `extract`; the segments have one length. A clip shorter than a segment is repeated first, as there.
+
+    Returns
+    -------
+    memmap, float16
+        Of the shape that `extract` gives for the same segments.
+    """
+    layers = encoder.check_layers(layers)
+    samples = _samples(segments)
+    if np.ptp(samples):
+        raise SerError("segments of different lengths cannot be cut out of whole clips: cut segments of one length.")
+    frames = encoder.frames(int(samples[0]))
+    starts = segments["start"].to_numpy()
+    by_clip = segments.reset_index(drop=True).groupby("clip", sort=False).indices
+    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+
+    def compute(part: Part) -> np.ndarray:
+        result = np.empty((len(part.rows), len(layers), frames, encoder.dims), np.float16)
+        place = {row: i for i, row in enumerate(part.rows)}
+        for clip in dict.fromkeys(segments["clip"].iloc[part.rows]):
+            wave = audio.read(paths[clip])
+            if wave.size < samples[0]:
+                wave = np.resize(wave, samples[0])
+            whole = encoder.encode(wave[None], layers)[0]
+            for row in by_clip[clip]:
+                # Frame k starts at sample k * stride; the nearest one to the segment's start.
+                first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[1] - frames)
+                result[place[row]] = _half(whole[:, first : first + frames])
+        return result if len(layers) > 1 else result[:, 0]
+
+    shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+    return stored(
+        "frames-cut-from-whole-clips",
+        _settings(encoder, layers),
+        clips,
+        segments,
+        row_shape=shape,
+        dtype="float16",
+        samples=samples,
+        groups=list(by_clip.values()),
+        results=lambda parts: in_threads(compute, parts),
+        cache=cache,
+        progress=f"{encoder.name}, whole clips" if progress else None,
+    )
+
+
+def log_mel(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    *,
+    bins: int | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`.
+
+    Parameters
+    ----------
+    clips, segments, bins, cache, progress
+        As for `extract`.
+
+    Returns
+    -------
+    memmap, shape=(segments, MEL_BANDS, frames), float16
+    """
+    samples = _samples(segments)
+    bins = _bins(samples, bins)
+
+    def compute(part: Part) -> np.ndarray:
+        waves = list(audio.read_segments(clips, segments.iloc[part.rows]))
+        bands = [None] * len(waves)
+        for members in _equal_lengths(waves):
+            spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
+            for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):
+                bands[i] = frames.T
+        return _half(np.stack(bands))
+
+    return stored(
+        "log-mel",
+        {"bands": MEL_BANDS, "bins": bins},
+        clips,
+        segments,
+        row_shape=(MEL_BANDS, bins or int(samples[0]) // 160 + 1),
+        dtype="float16",
+        samples=samples,
+        results=lambda parts: in_threads(compute, parts),
+        cache=cache,
+        progress="log-mel spectrograms" if progress else None,
+    )
+
+
+def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:
+    """Compute log-mel spectrograms: windows of 25 ms every 10 ms, `MEL_BANDS` bands up to 8 kHz.
+
+    Parameters
+    ----------
+    waveforms : ndarray, shape=(..., samples), float32
+        At 16 kHz.
+
+    Returns
+    -------
+    ndarray, shape=(..., MEL_BANDS, samples // 160 + 1), float32
+        Natural logarithm of the power, not below log(1e-6).
+    """
+    import torch
+
+    # Reflection at the edges needs more signal than half a window.
+    waveforms = _at_least(np.asarray(waveforms, np.float32), 512)
+    with torch.inference_mode():
+        return torch.log(_mel_filter()(torch.from_numpy(np.ascontiguousarray(waveforms))) + 1e-6).numpy()
+
+
+@lru_cache(maxsize=1)
+def _mel_filter():
+    from torchaudio.transforms import MelSpectrogram
+
+    return MelSpectrogram(audio.SAMPLE_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=MEL_BANDS)
+
+
+def functionals(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    *,
+    n_jobs: int = 2,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Compute the eGeMAPSv02 functionals of every segment with openSMILE (Eyben et al. 2016).
+
+    A segment shorter than half a second is repeated until it lasts so long, as openSMILE needs some frames.
+    Functionals that do not exist (of voiced stretches where nothing is voiced) are 0, as openSMILE writes them where
+    it knows; infinite ones become the largest float32.
+
+    Parameters
+    ----------
+    clips, segments, cache, progress
+        As for `extract`.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    memmap, shape=(segments, 88), float32
+        In the order of `functional_names`.
+    """
+    from joblib import Parallel, delayed
+
+    def results(parts: list[Part]) -> Iterator[tuple[Part, np.ndarray]]:
+        tables = (_needed(clips, segments.iloc[part.rows]) for part in parts)
+        # Copies of a process start slowly: a few segments are quicker here.
+        jobs = 1 if len(parts) == 1 else n_jobs
+        arrays = Parallel(n_jobs=jobs, return_as="generator")(delayed(_functionals)(*pair) for pair in tables)
+        yield from zip(parts, arrays, strict=True)
+
+    return stored(
+        "functionals",
+        {"set": "eGeMAPSv02"},
+        clips,
+        segments,
+        row_shape=(len(functional_names()),),
+        dtype="float32",
+        samples=_samples(segments),
+        results=results,
+        cache=cache,
+        progress="eGeMAPS functionals" if progress else None,
+    )
+
+
+def functional_names() -> tuple[str, ...]:
+    """Return the names of the 88 functionals, in the order of the columns of `functionals`."""
+    return tuple(_smile().feature_names)
+
+
+@lru_cache(maxsize=1)
+def _smile():
+    import opensmile
+
+    return opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+
+
+def _functionals(clips: pd.DataFrame, segments: pd.DataFrame) -> np.ndarray:
+    rows = []
+    for wave in audio.read_segments(clips, segments):
+        wave = _at_least(wave, audio.SAMPLE_RATE // 2)
+        rows.append(_smile().process_signal(wave, audio.SAMPLE_RATE).to_numpy()[0])
+    return np.nan_to_num(np.stack(rows).astype(np.float32))
+
+
+def pooled(frames: np.ndarray) -> np.ndarray:
+    """Summarise frames by their mean and standard deviation over time.
+
+    Parameters
+    ----------
+    frames : ndarray, shape=(n, ..., frames, dims)
+        May be a memory-mapped float16 array; it is read in pieces.
+
+    Returns
+    -------
+    ndarray, shape=(n, ..., 2 * dims), float32
+    """
+    *lead, _, dims = frames.shape
+    result = np.empty((*lead, 2 * dims), np.float32)
+    for rows in _pieces(frames):
+        piece = np.asarray(frames[rows], np.float32)
+        result[rows, ..., :dims] = piece.mean(axis=-2)
+        result[rows, ..., dims:] = piece.std(axis=-2)
+    return result
+
+
+def normalise_by_speaker(
+    X: np.ndarray,  # noqa: N803 - scikit-learn's name
+    speakers: Sequence[str],
+    *,
+    axis: int = -1,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
+
+    This is the condition "per-speaker". It uses no labels, but it does use all recordings of a test speaker, so it
+    supposes that a system may listen to a speaker for a while before it judges.
+
+    Parameters
+    ----------
+    X : ndarray, shape=(n, dims) or (n, frames, dims)
+        May be a memory-mapped float16 array; it is read in pieces.
+    speakers : sequence of str, length n
+        The speaker of each row.
+    axis : int
+        Axis of the dimensions: -1 for frames, 1 for log-mel spectrograms.
+    out : ndarray, optional
+        Array for the result, for instance a `numpy.memmap`; a new one in memory, of the type of `X`, when left out.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of `X`. A dimension that does not vary for a speaker is 0.
+    """
+    speakers = np.asarray(speakers, dtype=object)
+    if len(speakers) != len(X):
+        raise ValueError(f"{len(speakers)} speakers for {len(X)} rows: one a row is needed.")
+    out = np.empty(X.shape, X.dtype) if out is None else out
+    over = tuple(i for i in range(X.ndim) if i != axis % X.ndim)
+    _, speaker_of_row = np.unique(speakers.astype(str), return_inverse=True)
+    for speaker in range(speaker_of_row.max(initial=-1) + 1):
+        pieces = list(_pieces(X, np.flatnonzero(speaker_of_row == speaker)))
+        count = total = squares = 0.0
+        for rows in pieces:
+            piece = np.asarray(X[rows], np.float64)
+            total = total + piece.sum(axis=over, keepdims=True)
+            count += piece.size / piece.shape[axis]
+        mean = total / count
+        for rows in pieces:  # a second pass, since a difference of large squares loses small deviations
+            squares = squares + ((np.asarray(X[rows], np.float64) - mean) ** 2).sum(axis=over, keepdims=True)
+        deviation = np.sqrt(squares / count)
+        deviation[deviation <= 1e-6 * np.abs(mean) + 1e-12] = np.inf
+        for rows in pieces:
+            out[rows] = ((np.asarray(X[rows], np.float32) - mean.astype(np.float32)) / deviation).astype(out.dtype)
+    return out
+
+
+def _samples(segments: pd.DataFrame) -> np.ndarray:
+    """Length of each segment in samples, as `audio.read_segments` cuts it."""
+    if len(segments) == 0:
+        raise SerError("there are no segments to compute features of.")
+    start, end, padding = (segments[name].to_numpy(float) for name in ("start", "end", "padding"))
+    return np.maximum(1, ((end - start) / (1 - padding) * audio.SAMPLE_RATE + 0.5 + 1e-4).astype(int))
+
+
+def _bins(samples: np.ndarray, bins: int | None) -> int | None:
+    return WHOLE_CLIP_BINS if bins is None and np.ptp(samples) else bins
+
+
+def _equal_lengths(waves: list[np.ndarray]) -> list[list[int]]:
+    lengths: dict[int, list[int]] = {}
+    for i, wave in enumerate(waves):
+        lengths.setdefault(wave.size, []).append(i)
+    return list(lengths.values())
+
+
+def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
+    """Average frames (…, frames, dims) into equal bins; a few frames are repeated to fill more bins."""
+    if bins is None:
+        return frames
+    import torch
+
+    *lead, n, dims = frames.shape
+    flat = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, n, dims).transpose(1, 2)
+    return torch.nn.functional.adaptive_avg_pool1d(flat, bins).transpose(1, 2).reshape(*lead, bins, dims).numpy()
+
+
+def _half(values: np.ndarray) -> np.ndarray:
+    # Some large encoders have a few dimensions in the thousands; half precision must not make them infinite.
+    return np.clip(values, -_MAX_HALF, _MAX_HALF).astype(np.float16)
+
+
+def _at_least(wave: np.ndarray, samples: int) -> np.ndarray:
+    """Repeat a waveform until it lasts `samples`, as `audio.read_segments` does."""
+    if wave.shape[-1] >= samples:
+        return wave
+    return np.tile(wave, -(-samples // wave.shape[-1]))[..., :samples]
+
+
+def _pieces(array: np.ndarray, rows: np.ndarray | None = None, most: int = 32_000_000) -> Iterator[np.ndarray]:
+    """Indices of rows in runs of about `most` bytes as float32."""
+    rows = np.arange(len(array)) if rows is None else rows
+    step = max(1, int(most // (4 * max(1, int(np.prod(array.shape[1:]))))))
+    return (rows[first : first + step] for first in range(0, len(rows), step))
+
+
+def _needed(clips: pd.DataFrame, segments: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return clips.loc[clips["clip"].isin(segments["clip"]), ["clip", "path"]], segments
+
+
+def _settings(encoder: Encoder, layers: tuple[int, ...]) -> dict:
+    return {
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "layers": list(layers),
+        "precision": encoder.precision,
+    }
