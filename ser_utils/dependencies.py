@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import platform
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_utils import SerError, __version__, report
+from ser_utils import SerError, __version__
 from ser_utils.workspace import ROOT, digest
 
 # What does not change any result. `data` stays in the key: paths stand in the clips table.
@@ -63,8 +64,10 @@ class Notebook:
 
     @property
     def title(self) -> str:
-        """First heading, or the name."""
-        return report.title(self.cells) or self.name
+        """First heading without markup, or the name."""
+        text = "\n".join(cell["source"] for cell in self.cells if cell["cell_type"] == "markdown")
+        heading = re.search(r"^#+\s+(.+?)\s*$", text, re.M)
+        return re.sub(r"\[([^\]]*)\]\([^)]*\)|[*_`]", r"\1", heading[1]) if heading else self.name
 
     @classmethod
     def read(cls, path: Path) -> Notebook:

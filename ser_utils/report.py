@@ -25,14 +25,6 @@ def version(pages: list[tuple[str, str]]) -> str:
     return digest(json.dumps(pages), *(path for path in sources if path.is_file()))
 
 
-def title(cells: list[dict]) -> str:
-    """First Markdown heading of a notebook's cells, without markup; empty if there is none."""
-    for cell in cells:
-        if cell["cell_type"] == "markdown" and (found := re.search(r"^#+\s+(.+?)\s*$", cell["source"], re.M)):
-            return re.sub(r"[*_`]|\[([^\]]*)\]\([^)]*\)", r"\1", found[1])
-    return ""
-
-
 def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> Path:
     """Write `reports/<corpus>/<name>.html` from the executed notebook beside it.
 

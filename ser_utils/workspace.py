@@ -174,8 +174,11 @@ class Workspace:
             return
         # As text: no number changes by passing through, so the file is the same whenever the scores are.
         whole = pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts])
-        with replacing(self.figures / "scores.csv") as temporary:
-            whole.drop_duplicates(_SCORE_KEY, keep="first").to_csv(temporary, index=False)
+        text = whole.drop_duplicates(_SCORE_KEY, keep="first").to_csv(index=False)
+        path = self.figures / "scores.csv"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
     def save_figure(self, figure, name: str, *, clips: pd.DataFrame | None = None) -> None:
         """Write a figure to `figures/<corpus>/<name>.png`, with the corpus and its size at the foot.

@@ -1,0 +1,33 @@
+"""Small notebooks and a small corpus, for the tests of the pipeline and of the command line."""
+
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import soundfile
+
+
+def write_notebook(folder: Path, name: str, *cells: str, reads=(), writes=()):
+    """Write a notebook; a cell that starts with # is text, one that assigns `corpus` or `count` first the parameters."""
+    notebook = nbformat.v4.new_notebook(metadata={"ser": {"reads": list(reads), "writes": list(writes)}})
+    for number, source in enumerate(cells):
+        make = nbformat.v4.new_markdown_cell if source.startswith("#") else nbformat.v4.new_code_cell
+        cell = make(source, id=f"cell-{number}")
+        if source.startswith(("corpus =", "count =")):
+            cell.metadata["tags"] = ["parameters"]
+        notebook.cells.append(cell)
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def write_corpus(folder: Path) -> Path:
+    """Write six short recordings of three speakers and two emotions, and the CSV that lists them; return the CSV."""
+    rng, rows = np.random.default_rng(0), []
+    for speaker in "xyz":
+        for emotion in ("anger", "sadness"):
+            name = f"{speaker}_{emotion}.wav"
+            soundfile.write(folder / name, rng.normal(0, 0.1, 8000).astype("float32"), 16_000)
+            rows.append(f"{name},{emotion},{speaker}")
+    table = folder / "mine.csv"
+    table.write_text("path,emotion,speaker\n" + "\n".join(rows) + "\n")
+    return table

@@ -1,0 +1,139 @@
+"""The `ser` command: exit status, one-line errors, help."""
+
+import subprocess
+import sys
+
+import pytest
+from small import write_corpus, write_notebook
+
+from ser_utils import cli, corpora, pipeline
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """Notebooks of our own in place of the checkout's."""
+    notebooks = tmp_path / "checkout" / "notebooks"
+    notebooks.mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path / "checkout")
+    write_notebook(notebooks, "01_only", "# Only", "count = 1  # how many", "assert count < 5, 'too many'")
+    return notebooks
+
+
+def refused(capsys, *arguments) -> str:
+    """Run a command that must be refused with status 2 and one line; return the line."""
+    assert cli.main([str(a) for a in arguments]) == 2
+    said = capsys.readouterr()
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("ser: error: ") and "Traceback" not in said.err
+    return lines[0]
+
+
+def test_run_ends_with_the_place_of_the_report(checkout, corpus, tmp_path, capsys):
+    assert cli.main(["run", "--corpus", str(corpus), "--out", str(tmp_path / "out"), "-p", "count=2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {tmp_path / 'out/reports/mine/index.html'}"
+
+
+def test_a_failing_notebook_is_status_1_with_notebook_cell_and_error(checkout, corpus, tmp_path, capsys):
+    assert cli.main(["run", "--corpus", str(corpus), "--out", str(tmp_path / "out"), "-p", "count=9"]) == 1
+    said = capsys.readouterr().err
+    assert "ser: 01_only, cell 3" in said and "AssertionError: too many" in said and "failed.ipynb" in said
+    assert "Traceback" not in said
+
+
+def test_an_unknown_corpus_is_status_2_and_nothing_that_exists_is_lost(checkout, tmp_path, capsys):
+    kept = tmp_path / "out" / "figures" / "demo" / "scores.csv"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    assert "nemoo" in refused(capsys, "run", "--corpus", "nemoo", "--out", tmp_path / "out")
+    assert kept.read_text() == "mine" and [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [kept]
+
+
+def test_unusable_data_is_status_2_and_one_line(checkout, tmp_path, capsys):
+    assert "missing.csv" in refused(capsys, "run", "--corpus", tmp_path / "missing.csv")
+    (tmp_path / "bad.csv").write_text("path,speaker\na.wav,x\n")
+    assert "emotion" in refused(capsys, "run", "--corpus", tmp_path / "bad.csv")
+    assert "nowhere" in refused(capsys, "run", "--corpus", "nemo", "--data", tmp_path / "nowhere")
+    assert not (tmp_path / "checkout" / "data").exists()
+
+
+def test_one_speaker_only_is_refused_before_anything_runs(checkout, corpus, tmp_path, capsys):
+    lines = corpus.read_text().splitlines()
+    own = corpus.with_name("one.csv")
+    own.write_text("\n".join([lines[0], *(line for line in lines if line.endswith(",x"))]) + "\n")
+    assert "speaker" in refused(capsys, "run", "--corpus", own, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_recording_is_named_in_one_line_and_refused_when_strict(
+    checkout, corpus, tmp_path, capsys, recwarn
+):
+    own = corpus.with_name("broken.csv")
+    (corpus.parent / "broken.wav").write_text("no audio at all")
+    own.write_text(corpus.read_text() + "broken.wav,anger,x\n")
+    assert cli.main(["run", "--corpus", str(own), "--out", str(tmp_path / "out")]) == 0
+    assert any("broken.wav" in str(w.message) and "1 of 7" in str(w.message) for w in recwarn)
+    assert "broken.wav" in (tmp_path / "out/reports/broken/index.html").read_text(encoding="utf-8")
+    assert "broken.wav" in refused(capsys, "run", "--corpus", own, "--out", tmp_path / "out", "--strict")
+
+
+def test_a_wrong_parameter_is_status_2_and_names_those_there_are(checkout, corpus, capsys):
+    assert "there are count" in refused(capsys, "run", "--corpus", corpus, "-p", "cuont=3")
+    assert "key=value" in refused(capsys, "run", "--corpus", corpus, "-p", "count")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["walk"], [], ["run", "--profile", "fast"], ["run", "--fast"], ["fetch"],
+        ["pretrain", "--audio", "a", "--out", "b", "--minutes", "1", "--steps", "5"],
+        ["pretrain", "--audio", "a", "--out", "b", "--minutes", "-1"],
+    ],
+)  # fmt: skip
+def test_arguments_that_make_no_sense_are_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2 and "usage: ser" in capsys.readouterr().err
+
+
+def test_corpora_lists_each_with_its_licence_and_what_is_on_disk(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(corpora, "REPOSITORY", tmp_path)
+    place = tmp_path / "data" / "raw" / "nemo" / "samples"
+    place.mkdir(parents=True)
+    for name in ("a.wav", "b.FLAC", "c.txt"):
+        (place / name).touch()
+    assert cli.main(["corpora"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == {"name", *corpora.CORPORA}
+    assert "2 clips" in lines["nemo"] and "CC BY-NC-SA 4.0" in lines["nemo"]
+    assert " no " in lines["emodb"]
+
+
+def test_fetching_an_unknown_corpus_is_status_2(tmp_path, capsys):
+    assert "unheard" in refused(capsys, "fetch", "unheard", "--dir", tmp_path)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["fetch"], ["corpora"], ["pretrain"]])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert f"usage: {' '.join(['ser', *command])}" in said
+    assert command == ["corpora"] or "examples:" in said
+
+
+def test_the_command_is_installed_with_the_module():
+    import importlib.metadata
+
+    (entry,) = [e for e in importlib.metadata.entry_points(group="console_scripts") if e.name == "ser"]
+    assert entry.load() is cli.main
+    said = subprocess.run(
+        [sys.executable, "-m", "ser_utils.cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.startswith("ser-utils ")
