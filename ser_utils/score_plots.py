@@ -489,3 +489,47 @@ def inner_curve(
     ax.grid(axis="y")
     _mark_outside(ax, ax.get_legend_handles_labels()[0])
     return ax
+
+
+def published_plot(published: pd.DataFrame, own: pd.DataFrame, *, label: str, most: int = 16) -> Figure:
+    """Published scores by corpus, hollow where speakers leak into the test, beside scores of our own with intervals.
+
+    Parameters
+    ----------
+    published : DataFrame
+        As `evaluation.published_results` gives it, one metric: `corpus, source, system, value` [%], `leaky`.
+    own : DataFrame
+        Scores of our systems, one metric: `system, value, low, high` as fractions.
+    label : str
+        Name of the corpus that our scores are from.
+    most : int
+        Rows of a panel at most; the highest scores are kept.
+    """
+    panels = [(name, rows.nlargest(most, "value")) for name, rows in published.groupby("corpus", sort=False)]
+    heights = [len(rows) for _, rows in panels] + [len(own)]
+    figure, axes = plt.subplots(
+        len(heights), 1, figsize=(8.5, 1.2 * len(heights) + 0.2 * sum(heights)), sharex=True, layout="constrained",
+        height_ratios=[h + 2 for h in heights],
+    )  # fmt: skip
+    kinds = {
+        "yes": ("white", "#D55E00", "o", "speakers on both sides"),
+        "no": ("#0072B2", "#0072B2", "o", "speaker-disjoint"),
+        "unknown": (PAPER_GREY, PAPER_GREY, "X", "protocol unknown"),
+    }
+    for ax, (name, rows) in zip(axes, panels, strict=False):
+        rows = rows.iloc[::-1].reset_index(drop=True)
+        for kind, (face, edge, marker, text) in kinds.items():
+            part = rows[rows["leaky"] == kind]
+            ax.plot(part["value"], part.index, marker, color=edge, markerfacecolor=face, markersize=6.5, label=text)
+        short = rows["source"].str.split("(").str[0].str.strip() + ": " + rows["system"]
+        ax.set_yticks(rows.index, short.str.slice(0, 58))
+        ax.set_title(f"{name}, published" + (f" (highest {most})" if len(rows) == most else ""))
+        ax.grid(axis="x")
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    rows = own.sort_values("value").reset_index(drop=True)
+    axes[-1].hlines(rows.index, 100 * rows["low"], 100 * rows["high"], color="#0072B2", linewidth=1.6)
+    axes[-1].plot(100 * rows["value"], rows.index, "o", color="#0072B2", markersize=6.5)
+    axes[-1].set_yticks(rows.index, rows["system"])
+    axes[-1].set(xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 100))
+    axes[-1].grid(axis="x")
+    return figure

@@ -478,3 +478,22 @@ def test_functions_of_one_panel_draw_where_they_are_told(module):
             parameters := inspect.signature(function).parameters
         ) and not function.__name__.startswith("_"):
             assert function.__annotations__["return"] == "Axes" and parameters["ax"].default is None
+
+
+def test_published_scores_are_hollow_where_speakers_leak():
+    published = pd.DataFrame(
+        {
+            "corpus": ["ShEMO", "ShEMO", "EMO-DB"],
+            "source": ["A 2020 (readme)", "B 2021", "C 2022"],
+            "system": ["svm", "cnn", "svm"],
+            "value": [80.0, 60.0, 75.0],
+            "leaky": ["yes", "no", "unknown"],
+        }
+    )
+    own = pd.DataFrame({"system": ["ours"], "value": [0.5], "low": [0.4], "high": [0.6]})
+    figure = score_plots.published_plot(published, own, label="demo (synthetic)")
+    shemo = figure.axes[0]
+    faces = {line.get_label(): line.get_markerfacecolor() for line in shemo.lines if len(line.get_xdata())}
+    assert faces["speakers on both sides"] == "white" and faces["speaker-disjoint"] == "#0072B2"
+    assert [text.get_text() for text in shemo.get_yticklabels()] == ["B 2021: cnn", "A 2020: svm"]
+    assert "demo (synthetic)" in figure.axes[-1].get_title(loc="left")
