@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ser_utils.plots import INK, PAPER_GREY, _axes, _mark_outside
 
@@ -92,11 +94,7 @@ def scores_plot(
             f"no score with metric {metric!r} and level {level!r}; "
             f"there are {sorted(scores['metric'].unique())} at {sorted(scores['level'].unique())}"
         )
-    rows = (
-        rows.loc[list(order)]
-        if order is not None
-        else rows.sort_values("value", ascending=False, kind="stable")
-    )
+    rows = rows.loc[list(order)] if order is not None else rows.sort_values("value", ascending=False, kind="stable")
     ax = _axes(ax, 7, 1.3 + 0.36 * len(rows))
     y = np.arange(len(rows))
     low, value, high = (100 * rows[["low", "value", "high"]].to_numpy(float)).T
@@ -118,9 +116,7 @@ def scores_plot(
     return ax
 
 
-def _interval_rows(
-    table: pd.DataFrame, names: str, value: str, xlabel: str, title: str, ax: Axes | None
-) -> Axes:
+def _interval_rows(table: pd.DataFrame, names: str, value: str, xlabel: str, title: str, ax: Axes | None) -> Axes:
     """Horizontal dots with intervals around a zero line; filled where the interval excludes zero."""
     ax = _axes(ax, 7, 1.3 + 0.36 * len(table))
     y = np.arange(len(table))
@@ -215,9 +211,7 @@ def mistakes_plot(
     ax.barh(y, gain, color=np.where(clear, "#D55E00", "#E8C4AC"), height=0.62)
     ax.hlines(y, low, high, color=INK, linewidth=1.4)
     for yi, g, h in zip(y, gain, np.fmax(gain, np.nan_to_num(high, nan=-np.inf)), strict=True):
-        ax.annotate(
-            f"{g:+.1f}", (max(h, 0), yi), (5, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
+        ax.annotate(f"{g:+.1f}", (max(h, 0), yi), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
     ax.axvline(0, color=INK, linewidth=1)
     ax.set_yticks(y, rows["mistake"])
     ax.invert_yaxis()
@@ -271,9 +265,7 @@ def learning_curves(
             markersize=10,
             label="epoch kept (one run each)",
         )
-        ax.axvline(
-            chosen.median(), color=INK, linewidth=1, linestyle=":", label=f"median {chosen.median():.0f}"
-        )
+        ax.axvline(chosen.median(), color=INK, linewidth=1, linestyle=":", label=f"median {chosen.median():.0f}")
     runs = history.groupby(["seed", "fold"]).ngroups
     ax.set(
         xlabel="epoch",
@@ -314,9 +306,7 @@ def _metric_rows(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return scores[scores["metric"] == metric] if "metric" in scores else scores
 
 
-def _finish_curve(
-    ax: Axes, rows: pd.DataFrame, metric: str, chance: float | None, xlabel: str, title: str
-) -> Axes:
+def _finish_curve(ax: Axes, rows: pd.DataFrame, metric: str, chance: float | None, xlabel: str, title: str) -> Axes:
     _chance(ax, chance)
     ax.set(xlabel=xlabel, ylabel=metric_label(metric), title=f"{title}\n{_sample(rows)}".rstrip())
     ax.grid(axis="y")
@@ -352,9 +342,7 @@ def length_curve(
     keys = [k for k, _ in rows[~whole].groupby(by, sort=False)] if by else [None]
     for key, part in rows[whole].groupby(by, sort=False) if by else [(None, rows[whole])]:
         if len(part):
-            colour, _, marker = CURVE_STYLES[
-                (keys.index(key) if key in keys else len(keys)) % len(CURVE_STYLES)
-            ]
+            colour, _, marker = CURVE_STYLES[(keys.index(key) if key in keys else len(keys)) % len(CURVE_STYLES)]
             across = place * (1.0 + 0.05 * (keys.index(key) if key in keys else len(keys)))
             ax.vlines(
                 across,
@@ -530,6 +518,8 @@ def published_plot(published: pd.DataFrame, own: pd.DataFrame, *, label: str, mo
     axes[-1].hlines(rows.index, 100 * rows["low"], 100 * rows["high"], color="#0072B2", linewidth=1.6)
     axes[-1].plot(100 * rows["value"], rows.index, "o", color="#0072B2", markersize=6.5)
     axes[-1].set_yticks(rows.index, rows["system"])
-    axes[-1].set(xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 100))
+    axes[-1].set(
+        xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 100)
+    )
     axes[-1].grid(axis="x")
     return figure

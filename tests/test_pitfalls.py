@@ -37,14 +37,14 @@ def test_random_folds_put_speakers_or_clips_on_both_sides(clips, segments):
     by_clip = pitfalls.random_clip_folds(clips)
     assert shares_groups(by_clip, clips.speaker) and sorted(by_clip.unique()) == [0, 1, 2, 3, 4]
     by_segment = pitfalls.random_segment_folds(segments)
-    assert by_segment.shape == (len(segments),) and shares_groups(by_segment, segments.clip)
+    assert by_segment.shape == (len(segments),) and shares_groups(by_segment, segments["clip"])
     with pytest.raises(SerError):
         evaluation.check_folds(by_clip, clips)
 
 
 def test_the_wrong_slice_keeps_utterance_numbers_apart_but_not_speakers(clips):
     folds = pitfalls.wrong_slice_folds(clips, pitfalls.WRONG_SLICE["demo"])
-    assert not shares_groups(folds, clips.clip.str[3:6]) and shares_groups(folds, clips.speaker)
+    assert not shares_groups(folds, clips["clip"].str[3:6]) and shares_groups(folds, clips.speaker)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_peeking_at_the_test_fold_scores_above_chance_on_pure_noise(clips, segme
 
 
 def test_the_peeking_network_watches_exactly_the_rows_it_is_told_are_tested(clips, segments):
-    y = segments.clip.map(clips.set_index("clip").emotion).to_numpy()
-    tested = segments.clip.str.startswith("F00").to_numpy()
+    y = segments["clip"].map(clips.set_index("clip").emotion).to_numpy()
+    tested = segments["clip"].str.startswith("F00").to_numpy()
     _, _, fit, held = pitfalls.PeekingCNN()._split(noise_maps(segments), y, tested)
     assert (held == np.flatnonzero(tested)).all() and not set(fit) & set(held)
-    _, _, fit, held = pitfalls.BlindCNN()._split(noise_maps(segments), y, segments.clip.str[:3].to_numpy())
+    _, _, fit, held = pitfalls.BlindCNN()._split(noise_maps(segments), y, segments["clip"].str[:3].to_numpy())
     assert len(fit) == len(y) and len(held) == 0
 
 
 def guesses(clips, system, seed):
     p = np.random.default_rng(seed).dirichlet(np.ones(3), len(clips))
-    folds = clips.clip.map(evaluation.folds(clips))
+    folds = clips["clip"].map(evaluation.folds(clips))
     table = clips[["clip", "speaker", "emotion"]].assign(system=system, seed=0, fold=folds)
     return table.join(pd.DataFrame(p, columns=EMOTIONS))[
         ["system", "seed", "fold", "clip", "speaker", "emotion", *EMOTIONS]
@@ -120,7 +120,7 @@ def test_the_best_of_many_guessers_looks_good_only_when_chosen_on_the_test_fold(
 
 
 def test_accuracy_flatters_who_always_says_the_commonest_class(clips):
-    skewed = clips[(clips.emotion == "anger") | (clips.clip.str[-2:].astype(int) < 3)].reset_index(drop=True)
+    skewed = clips[(clips.emotion == "anger") | (clips["clip"].str[-2:].astype(int) < 3)].reset_index(drop=True)
     table = guesses(skewed, "majority", 0).assign(anger=1.0, neutral=0.0, sadness=0.0)
     gap = pitfalls.accuracy_over_uar(table, resamples=500)
     assert gap.difference == pytest.approx((skewed.emotion == "anger").mean() - 1 / 3)
