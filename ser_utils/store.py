@@ -182,13 +182,14 @@ def _compute(folder, about, shape, dtype, parts, results, progress) -> None:
     todo = [(i, part) for i, part in enumerate(parts) if i not in done]
     number = {id(part): i for i, part in todo}
     began, total = time.perf_counter(), sum(part.seconds for part in parts)
+    heard, rest = 0.0, sum(part.seconds for _, part in todo)
     with partial.open("r+b" if done else "w+b") as file, journal.open("ab" if done else "wb") as log:
         if not done:
             _reserve(file, size)
             file.write(head)
         bar = tqdm(
             total=total,
-            initial=total - sum(part.seconds for _, part in todo),
+            initial=total - rest,
             desc=progress,
             disable=progress is None,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]",
@@ -201,8 +202,9 @@ def _compute(folder, about, shape, dtype, parts, results, progress) -> None:
                 _flush(file)
                 log.write(b"%d\n" % number[id(part)])  # only now: the journal never runs ahead of the array
                 _flush(log)
-                bar.update(min(part.seconds, total - bar.n))  # sums of seconds differ in their last digit
-                bar.set_postfix_str(f"{(bar.n - bar.initial) / (time.perf_counter() - began):.0f} × real time")
+                bar.update(min(part.seconds, rest - heard))  # sums of seconds differ in their last digit
+                heard += part.seconds
+                bar.set_postfix_str(f"{heard / (time.perf_counter() - began):.0f} × real time")
     about |= {"audio_seconds": round(total, 3), "bytes": size}
     _write_whole(folder / "index.json", json.dumps(about, indent=1).encode())
     os.replace(partial, folder / "array.npy")

@@ -1,0 +1,280 @@
+"""Encoders: every family, chosen layers, batches, and what is said when there is nothing to load."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from ser_utils import SerError, encoders
+
+SIZES = dict(
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    intermediate_size=48,
+    conv_dim=(16, 16, 16, 16, 16, 16, 24),
+    num_conv_pos_embedding_groups=4,
+)
+
+
+def make_model(family, norm="group", stable=False):
+    import transformers
+
+    kinds = {
+        "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model),
+        "hubert": (transformers.HubertConfig, transformers.HubertModel),
+        "wavlm": (transformers.WavLMConfig, transformers.WavLMModel),
+        "data2vec-audio": (transformers.Data2VecAudioConfig, transformers.Data2VecAudioModel),
+    }
+    config, model = kinds[family]
+    sizes = dict(SIZES)
+    if family == "data2vec-audio":  # always layer norm; five small position convolutions
+        sizes |= dict(conv_pos_kernel_size=7, num_conv_pos_embeddings=2)
+    else:
+        sizes |= dict(num_conv_pos_embeddings=16, feat_extract_norm=norm, do_stable_layer_norm=stable)
+    torch.manual_seed(0)
+    model = model(config(**sizes)).eval()
+    # Fresh norms and biases are all ones and zeros, which would hide a norm that is skipped.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
+def save(folder, model, *, do_normalize=True, return_attention_mask=False):
+    from transformers import Wav2Vec2FeatureExtractor
+
+    model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(
+        do_normalize=do_normalize, return_attention_mask=return_attention_mask
+    ).save_pretrained(folder)
+    return folder
+
+
+def noise(batch, samples, seed=0):
+    loudness = np.arange(1, batch + 1)[:, None] * 0.02
+    return (np.random.default_rng(seed).normal(0.01, 1, (batch, samples)) * loudness).astype(np.float32)
+
+
+FRONT_ENDS = [
+    ("wav2vec2", "group", False),
+    ("wav2vec2", "layer", True),  # XLSR
+    ("hubert", "group", False),
+    ("hubert", "layer", True),
+    ("wavlm", "group", False),
+    ("wavlm", "layer", True),
+    ("data2vec-audio", "layer", False),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("tiny"), make_model("wav2vec2"))
+
+
+@pytest.fixture(scope="module")
+def tiny(folder):
+    return encoders.load(folder, device="cpu", precision="fp32")
+
+
+@pytest.mark.parametrize("family, norm, stable", FRONT_ENDS)
+def test_layers_are_those_of_transformers_for_every_family(tmp_path, family, norm, stable):
+    from transformers import AutoFeatureExtractor
+
+    model = make_model(family, norm, stable)
+    mask = norm == "layer"
+    encoder = encoders.load(
+        save(tmp_path, model, do_normalize=mask, return_attention_mask=mask), device="cpu", precision="fp32"
+    )
+    waves = noise(3, 4000)
+    inputs = AutoFeatureExtractor.from_pretrained(tmp_path)(list(waves), sampling_rate=16_000, return_tensors="pt")
+    assert ("attention_mask" in inputs) == mask
+    with torch.no_grad():
+        states = model(**inputs, output_hidden_states=True).hidden_states
+    frames = encoder.encode(waves, layers=range(encoder.n_layers + 1))
+    assert frames.shape == (3, 4, encoder.frames(4000), 32) and frames.dtype == np.float32
+    for k, state in enumerate(states):
+        np.testing.assert_allclose(frames[:, k], state.numpy(), atol=1e-5)
+    # A layer asked for alone, or out of order, is the same layer.
+    np.testing.assert_allclose(encoder.encode(waves, layers=(2, 0)), frames[:, [2, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("family, norm, stable", FRONT_ENDS)
+def test_a_batch_gives_the_frames_of_its_members(tmp_path, family, norm, stable):
+    encoder = encoders.load(save(tmp_path, make_model(family, norm, stable)), device="cpu", precision="fp32")
+    waves = noise(5, 5000)
+    together = encoder.encode(waves, layers=(0, 2))
+    for wave, frames in zip(waves, together, strict=True):
+        np.testing.assert_allclose(encoder.encode(wave[None], layers=(0, 2))[0], frames, atol=1e-5)
+
+
+def test_layers_above_the_last_wanted_one_are_never_run(folder):
+    encoder = encoders.load(folder, device="cpu", precision="fp32")
+    run = []
+    for k, layer in enumerate(encoder._model.encoder.layers, start=1):
+        layer.register_forward_pre_hook(lambda *_, k=k: run.append(k))
+    encoder.encode(noise(1, 1000), layers=(0, 1))
+    assert run == [1]
+
+
+def test_long_batches_go_through_in_pieces_with_the_same_result(folder):
+    encoder = encoders.load(folder, device="cpu", precision="fp32")
+    waves = noise(7, 2000)
+    whole = encoder.encode(waves)
+    encoder.batch_seconds = 0.25  # two waveforms
+    np.testing.assert_allclose(encoder.encode(waves), whole, atol=1e-5)
+
+
+def test_threads_encode_side_by_side_without_mixing_their_layers(tiny):
+    waves = noise(2, 3000)
+    expected = {k: tiny.encode(waves, layers=(k,)) for k in range(4)}
+    wrong = []
+
+    def work(k):
+        for _ in range(20):
+            if not np.allclose(tiny.encode(waves, layers=(k,)), expected[k], atol=1e-5):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("samples", [400, 719, 720, 4000, 16_000])
+def test_frames_counts_what_encode_gives(tiny, samples):
+    assert tiny.encode(noise(1, samples)).shape[2] == tiny.frames(samples)
+
+
+def test_the_receptive_field_is_the_shortest_input(tiny):
+    assert (tiny.min_samples, tiny.stride) == (400, 320)
+    assert tiny.frames(399) == 0 and tiny.frames(400) == 1 and tiny.frames(16_000) == 49
+    with pytest.raises(SerError, match=r"399 samples .* needs 400"):
+        tiny.encode(noise(1, 399))
+
+
+def test_a_single_waveform_without_batch_axis_is_refused(tiny):
+    with pytest.raises(SerError, match=r"\(batch, samples\)"):
+        tiny.encode(noise(1, 1000)[0])
+
+
+@pytest.mark.parametrize("layers", [(4,), (-1,), ()])
+def test_layers_that_do_not_exist_are_refused(tiny, layers):
+    with pytest.raises(SerError, match="has layers 0 to 3"):
+        tiny.encode(noise(1, 1000), layers=layers)
+
+
+def test_silence_stays_finite(tiny):
+    assert np.isfinite(tiny.encode(np.zeros((1, 2000), np.float32), layers=(0, 3))).all()
+
+
+def test_the_recommended_layer_is_read_beside_the_weights_else_the_middle(tmp_path, tiny):
+    assert tiny.recommended_layer == 2 and tiny.check_layers(None) == (2,)
+    save(tmp_path, make_model("wav2vec2"))
+    (tmp_path / "training.json").write_text(json.dumps({"layer": 3}))
+    assert encoders.load(tmp_path, device="cpu").recommended_layer == 3
+
+
+def test_the_fingerprint_follows_weights_and_preprocessing_but_not_the_name(tmp_path, tiny):
+    model = make_model("wav2vec2")
+    same = encoders.load(save(tmp_path / "same", model), device="cpu")
+    other_input = encoders.load(save(tmp_path / "raw", model, do_normalize=False), device="cpu")
+    with torch.no_grad():
+        model.encoder.layers[1].final_layer_norm.bias[0] += 1e-3
+    other_weights = encoders.load(save(tmp_path / "moved", model), device="cpu")
+    assert same.fingerprint == tiny.fingerprint
+    assert len({tiny.fingerprint, other_input.fingerprint, other_weights.fingerprint}) == 3
+
+
+def test_half_precision_weights_are_computed_in_single_precision(tmp_path):
+    encoder = encoders.load(save(tmp_path, make_model("wav2vec2").half()), device="cpu", precision="fp32")
+    assert {parameter.dtype for parameter in encoder._model.parameters()} == {torch.float32}
+
+
+def test_bf16_stays_close_to_fp32(folder, tiny):
+    waves = noise(2, 8000)
+    half = encoders.load(folder, device="cpu", precision="bf16").encode(waves)
+    single = tiny.encode(waves)
+    cosine = (half * single).sum(-1) / np.linalg.norm(half, axis=-1) / np.linalg.norm(single, axis=-1)
+    assert cosine.min() > 0.999 and not np.array_equal(half, single)
+
+
+def test_auto_precision_takes_bf16_only_from_a_processor_that_has_it(tiny):
+    flags = torch.cpu.get_capabilities()
+    has_it = flags.get("amx_bf16", False) or flags.get("avx512_bf16", False)
+    assert encoders._precision("auto", torch.device("cpu")) == ("bf16" if has_it else "fp32")
+    with pytest.raises(SerError, match="auto, fp32, bf16"):
+        encoders._precision("fp8", torch.device("cpu"))
+
+
+def test_the_untrained_twin_is_the_same_network_with_the_same_random_weights_each_time(folder, tiny):
+    torch.manual_seed(123)
+    first = encoders.load(f"{folder}-untrained", device="cpu")
+    state = torch.get_rng_state()
+    second = encoders.load(f"{folder}-untrained", device="cpu")
+    assert torch.equal(state, torch.get_rng_state()), "the caller's random state moved"
+    assert first.fingerprint == second.fingerprint != tiny.fingerprint
+    assert (first.dims, first.n_layers, first.recommended_layer) == (tiny.dims, tiny.n_layers, 2)
+    assert first.name.endswith("-untrained")
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """A hub at a closed port of this machine, and an empty hub cache."""
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+def test_a_hub_id_without_a_network_says_in_one_line_how_to_get_it(no_network):
+    with pytest.raises(SerError) as caught:
+        encoders.load("facebook/wav2vec2-base")
+    message = str(caught.value)
+    assert "hf download facebook/wav2vec2-base --local-dir wav2vec2-base" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not a JSON object"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "of type bert"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "no preprocessor_config.json"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"cut off"), "cannot be loaded"),
+    ],
+)
+def test_a_folder_that_is_no_encoder_gets_one_line(folder, tmp_path, break_it, message):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    break_it(broken)
+    with pytest.raises(SerError, match=message) as caught:
+        encoders.load(broken, device="cpu")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_weights_that_lack_a_part_are_refused_not_filled_with_noise(folder, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    weights = load_file(broken / "model.safetensors")
+    del weights["encoder.layers.2.attention.k_proj.weight"]
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SerError, match=r"1 arrays are missing .*k_proj"):
+        encoders.load(broken, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["./no/such/folder", "/no/such/folder", "a/b/c", "with space"])
+def test_an_unknown_folder_gets_one_line(name):
+    with pytest.raises(SerError, match="there is no folder"):
+        encoders.load(name)
