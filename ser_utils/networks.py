@@ -424,13 +424,23 @@ def describe(network: nn.Sequential, shape: tuple[int, ...]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a layer: `layer, output` (shape), `parameters`, `receptive_field` (frames, up to this layer).
+        One row a layer: `layer, output` (shape), `parameters`, `multiply_adds` (of convolutions and linear
+        layers, for one row of X), `receptive_field` (frames, up to this layer).
     """
     network.eval()
-    x, table = torch.zeros(1, *shape), []
+    x, table, work = torch.zeros(1, *shape), [], []
+
+    def count(layer, _, output):
+        # Each weight is used once for every position of one output channel.
+        work.append(layer.weight.numel() * output[0, 0].numel())
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     with torch.inference_mode():
         for i, (name, layer) in enumerate(network.named_children(), start=1):
+            work.clear()
             x = layer(x)
-            row = name, tuple(x.shape[1:]), count_parameters(layer), receptive_field(network[:i])
-            table.append(row)
-    return pd.DataFrame(table, columns=["layer", "output", "parameters", "receptive_field"])
+            parameters, field = count_parameters(layer), receptive_field(network[:i])
+            table.append((name, tuple(x.shape[1:]), parameters, sum(work), field))
+    for hook in hooks:
+        hook.remove()
+    return pd.DataFrame(table, columns=["layer", "output", "parameters", "multiply_adds", "receptive_field"])
