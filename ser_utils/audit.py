@@ -245,7 +245,7 @@ def _sample_rate(predictions, clips):
     corrected = max(0.0, chi2 / n - (k - 1) * (r - 1) / (n - 1))
     association = np.sqrt(corrected / (min(r - (r - 1) ** 2 / (n - 1), k - (k - 1) ** 2 / (n - 1)) - 1))
     if p < 0.01 and association > 0.1:
-        surprise = table / table.sum(1).to_numpy()[:, None] - table.sum() / n
+        surprise = table / table.sum(axis=1).to_numpy()[:, None] - table.sum() / n
         rate, emotion = surprise.stack().idxmax()
         share, usual = table.loc[rate, emotion] / table.loc[rate].sum(), table[emotion].sum() / n
         detail = f"{share:.0%} of the {rate} Hz files are {emotion}, against {usual:.0%} of all (Cramér's V {association:.2f})"

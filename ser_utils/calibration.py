@@ -148,9 +148,10 @@ def temperatures(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFr
     speakers. No label and no probability of fold k's speakers enters that loss. The models that made those
     predictions had fold k's speakers among their many training speakers, as any speaker is; scikit-learn's
     `CalibratedClassifierCV(ensemble=False)` relies on the same: what is learned is one number, how
-    over-confident this kind of model is on speakers it has not heard. Inner cross-validation would be free
-    of even that tie, at the price of training every model once more for each fold; a test compares both on
-    one problem.
+    over-confident this kind of model is on speakers it has not heard. A test shows that these temperatures
+    are, on average, those that entirely new speakers ask for. Inner cross-validation would cut even that
+    tie, but trains on fewer speakers, which is another bias, and trains every model once more for each
+    fold.
 
     Returns
     -------

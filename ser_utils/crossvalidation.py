@@ -4,6 +4,7 @@ import inspect
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 
@@ -93,11 +94,14 @@ def _speaker_folds(clips: pd.DataFrame, max_leave_one_out: int, n_splits: int, s
     emotions = clips["emotion"].to_numpy()
     # Which emotions each speaker has: a training part is complete if its speakers have all between them.
     has = pd.crosstab(speaker, emotions).to_numpy() > 0
+    n_splits = min(n_splits, len(names), clips["emotion"].value_counts().max())
     for attempt in range(_SEARCHES):
-        splitter = StratifiedGroupKFold(min(n_splits, len(names)), shuffle=True, random_state=seed + attempt)
+        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed + attempt)
         fold = np.empty(len(clips), dtype=np.int64)
-        for number, (_, test) in enumerate(splitter.split(np.zeros(len(clips)), emotions, groups=speaker)):
-            fold[test] = number
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class")  # test parts may lack an emotion
+            for number, (_, test) in enumerate(splitter.split(emotions, emotions, groups=speaker)):
+                fold[test] = number
         of_speaker = np.empty(len(names), dtype=np.int64)
         of_speaker[speaker] = fold
         if all(has[of_speaker != number].any(0).all() for number in np.unique(fold)):

@@ -1,8 +1,9 @@
 """Evaluation that can be trusted: scores with intervals over speakers, and comparisons of systems.
 
-Everything is computed from predictions tables. Notebooks use this module alone; what it re-exports lies beside it, one
-concern a file: the table (`predictions`), folds and training (`crossvalidation`), resampling over speakers
-(`intervals`), what probabilities are worth (`calibration`), and the checklist of leaks (`audit`).
+Everything is computed from predictions tables. Notebooks use this module alone; what it re-exports lies
+beside it, one concern a file: the table (`predictions`), folds and training (`crossvalidation`), resampling
+over speakers (`intervals`), what probabilities are worth (`calibration`), and the checklist of leaks
+(`audit`).
 """
 
 import itertools

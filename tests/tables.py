@@ -30,6 +30,7 @@ def make_predictions(clips, *, folds=None, system="a", seeds=(0,), skill=1.5, se
     rng = np.random.default_rng(seed)
     folds = evaluation.folds(clips) if folds is None else folds
     names = evaluation.emotions_of(pd.DataFrame(columns=sorted(set(clips["emotion"]))))
+    clips = clips.reset_index(drop=True)
     tables = []
     for run in seeds:
         for piece in range(segments or 1):

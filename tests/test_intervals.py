@@ -67,7 +67,9 @@ def test_a_statistic_that_one_speaker_carries_alone_has_no_interval():
 def test_the_value_is_the_mean_over_seeds():
     worse = np.array([[5.0, 4, 1], [2, 3, 1], [0, 4, 0]])
     estimate = intervals.weighted(np.stack([BY_HAND[None], worse[None]]), intervals.macro_f1)
-    assert estimate(np.ones((1, 1)))[0, 0] == pytest.approx(np.mean([intervals.macro_f1(BY_HAND), intervals.macro_f1(worse)]))
+    assert estimate(np.ones((1, 1)))[0, 0] == pytest.approx(
+        np.mean([intervals.macro_f1(BY_HAND), intervals.macro_f1(worse)])
+    )
 
 
 def test_the_t_interval_of_a_mean_is_the_textbook_one():
@@ -89,7 +91,9 @@ def test_bca_and_percentile_agree_with_scipy():
     estimate = intervals.weighted(counts[None], intervals.wa)
     for method, name in (("bca", "BCa"), ("percentile", "percentile")):
         _, low, high = intervals.interval(estimate, 30, method=method, resamples=20_000)
-        theirs = stats.bootstrap((hits / 20,), np.mean, method=name, n_resamples=20_000, random_state=0).confidence_interval
+        theirs = stats.bootstrap(
+            (hits / 20,), np.mean, method=name, n_resamples=20_000, random_state=0
+        ).confidence_interval
         assert (low[0], high[0]) == pytest.approx(tuple(theirs), abs=0.004)
 
 
