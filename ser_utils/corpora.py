@@ -355,12 +355,13 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
             f"{twice['clip'].nunique()} clip ids occur more than once in {source}, "
             f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies."
         )
-    for column, noun in (("speaker", "speakers"), ("emotion", "emotions")):
+    for column, reason in (
+        ("speaker", "two speakers are needed, since one is tested who was not trained on"),
+        ("emotion", "two emotions are needed, since there is nothing to tell apart"),
+    ):
         if clips[column].nunique() < 2:
-            raise SerError(
-                f"All {len(clips)} recordings in {source} have one {column} ('{clips[column].iloc[0]}'): "
-                f"at least two {noun} are needed, since training and test speakers must differ."
-            )
+            only = clips[column].iloc[0]
+            raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
 
 
 def _name_some(skipped: list[tuple[str, str]], most: int = 5) -> str:
