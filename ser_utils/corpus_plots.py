@@ -143,7 +143,7 @@ def fold_map(
         np.where(shown > 0, shown, np.nan),
         cmap="Greys",
         vmin=0,
-        vmax=1.6 * shown.max(),
+        vmax=3 * shown.max(),
         edgecolors="white",
         linewidth=1,
     )
@@ -194,7 +194,7 @@ def durations(clips: pd.DataFrame, *, title: str = "How long are the clips?") ->
     right.set(title="by emotion", ylabel="")
     for ax in (left, right):
         ax.set(xscale="log", xlabel="duration [s]")
-        ticks = [t for t in (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32) if low * 0.8 <= t <= high * 1.2]
+        ticks = [t for t in (0.1, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if low * 0.8 <= t <= high * 1.2]
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
     right.set_yticks(range(1, len(names) + 1), names)
@@ -317,7 +317,7 @@ def effect_sizes(
     ----------
     effects : DataFrame
         Columns `measure`, `value`, and `low`, `high` (95 % interval), for instance from
-        `exploration.effect_sizes`; a column `bias` (what shuffled labels give) is drawn as a tick.
+        `acoustics.effect_sizes`; a column `bias` (what shuffled labels give) is drawn as a tick.
     label : str
         Axis label.
     scale : float
@@ -358,7 +358,7 @@ def contrast_map(
     Parameters
     ----------
     contrasts : DataFrame, shape (emotions, measures)
-        For instance from `exploration.contrasts`; index = emotion, columns = measure.
+        For instance from `acoustics.contrasts`; index = emotion, columns = measure.
     label : str
         What the colours mean, with its unit.
     """

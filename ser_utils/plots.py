@@ -251,7 +251,7 @@ def clip_gallery(
     title: str = "",
     columns: int = 3,
 ) -> Figure:
-    """Spectrograms of several recordings side by side on one time scale, the F0 contour drawn over each.
+    """Waveforms and spectrograms of several recordings on one time scale, F0 drawn over the spectrograms.
 
     Parameters
     ----------
@@ -266,21 +266,28 @@ def clip_gallery(
     """
     columns = min(columns, len(signals))
     rows = -(-len(signals) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.1 * columns, 2.3 * rows), squeeze=False, sharey=True, layout="constrained"
-    )
+    figure, grid = plt.subplots(
+        2 * rows, columns, figsize=(3.1 * columns, 2.7 * rows), squeeze=False, sharex=True,
+        height_ratios=[1, 2.4] * rows, layout="constrained",
+    )  # fmt: skip
     longest = max(len(s) for s in signals.values()) / sample_rate
-    for i, (ax, (name, signal)) in enumerate(zip(axes.flat, signals.items(), strict=False)):
-        spectrogram(signal, sample_rate, f0=None if f0 is None else f0[name], ax=ax)
+    for i, (name, signal) in enumerate(signals.items()):
+        top, bottom = grid[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
         colour = EMOTION_COLOURS.get(name.split()[0].strip(":,·"), INK)
-        ax.set_title(name, fontsize=9, loc="left")
-        ax.spines["bottom"].set(color=colour, linewidth=4)
-        ax.set(xlim=(0, longest), ylabel="frequency [kHz]" if i % columns == 0 else "")
-        step = next(s for s in (0.5, 1, 2, 5, 10, 30, 60, 600) if longest / s <= 5)
-        ax.set_xticks(np.arange(0, longest, step))
+        waveform(signal, sample_rate, colour=colour, ax=top)
+        spectrogram(signal, sample_rate, f0=None if f0 is None else f0[name], ax=bottom)
+        top.set_title(name, fontsize=9, loc="left")
+        top.set(xlabel="", ylabel="", yticks=[])
+        top.spines[:].set_visible(False)
+        top.tick_params(bottom=False)
+        bottom.set(xlim=(0, longest))
+        if i % columns:
+            bottom.set(ylabel="", yticklabels=[])
         if i + columns < len(signals):
-            ax.set_xlabel("")
-    for ax in list(axes.flat)[len(signals) :]:
+            bottom.set_xlabel("")
+        else:
+            bottom.tick_params(labelbottom=True)
+    for ax in (ax for i in range(len(signals), rows * columns) for ax in grid[-2:, i % columns]):
         ax.set_visible(False)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
