@@ -1,0 +1,900 @@
+"""Self-supervised pre-training of a small wav2vec 2.0 encoder on a folder of unlabelled speech.
+
+Two objectives behind one function, `pretrain`:
+
+`contrastive`
+    wav2vec 2.0 as published (Baevski et al. 2020, arXiv 2006.11477), through transformers' `Wav2Vec2ForPreTraining`.
+`clusters`
+    masked prediction of k-means codes of the signal's own acoustics, as HuBERT's first iteration (Hsu et al. 2021,
+    arXiv 2106.07447), with prosody among them; beside it, every frame regresses acoustics that emotion lives in:
+    F0, voicing, energy, spectrum (as PASE, Pascual et al. 2019, arXiv 1904.03416). Signals are corrupted, targets are
+    not (as WavLM, arXiv 2110.13900). With a `teacher`, codes of an earlier checkpoint's layer take the place of
+    acoustic ones: HuBERT's second iteration.
+
+Everything random in step k is drawn from generators seeded with (seed, k), so a run that was killed and resumed
+follows the trajectory of an unbroken one. With `minutes` the learning rate follows the clock, so there the trajectory
+depends on the machine's speed as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining, Wav2Vec2Model
+
+from ser_utils import SerError, audio, encoders
+
+OBJECTIVES = ("clusters", "contrastive")
+#: Samples between frames, as in every wav2vec 2.0: 20 ms.
+STRIDE = 320
+RATE = audio.SAMPLE_RATE
+_SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
+_MELS, _MFCCS = 20, 13
+_CENTRE = 280  # middle of the 560 samples that the nano's frame 0 sees
+_CACHE_VERSION = 1
+
+
+def nano_config(**changes) -> Wav2Vec2Config:
+    """Architecture of `wav2vec2-nano`.
+
+    Two convolutions, 25 ms every 10 ms and then pairs of those, in place of wav2vec 2.0's seven: the front end of
+    every speech recogniser, but learned. On a CPU the seven are most of the cost, these are a tenth of it.
+
+    Parameters
+    ----------
+    **changes
+        Fields of `Wav2Vec2Config` to set otherwise.
+
+    Returns
+    -------
+    Wav2Vec2Config
+        Stride 320, 49 frames for a second, about 2.7 million parameters.
+    """
+    fields = dict(
+        hidden_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        conv_dim=(256, 256),
+        conv_kernel=(400, 2),
+        conv_stride=(160, 2),
+        conv_bias=True,
+        # Group norm would take every channel's mean over the clip away, and the long-term spectrum with it.
+        feat_extract_norm="layer",
+        feat_extract_activation="relu",
+        hidden_act="relu",
+        do_stable_layer_norm=True,
+        num_conv_pos_embeddings=32,
+        num_conv_pos_embedding_groups=16,
+        # Regularisation is not what a run of minutes lacks.
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        feat_proj_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        # Masks are ours; but 0 here makes transformers 5 leave `masked_spec_embed` out.
+        mask_time_prob=0.05,
+        codevector_dim=128,
+        proj_codevector_dim=128,
+        num_codevectors_per_group=64,
+        num_negatives=50,
+        diversity_loss_weight=0.5,
+        contrastive_logits_temperature=0.1,
+    )
+    fields.update(changes)
+    fields["num_feat_extract_layers"] = len(fields["conv_dim"])
+    return Wav2Vec2Config(**fields)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `pretrain` trains.
+
+    Attributes
+    ----------
+    batch, crop_seconds : int, float
+        Crops in a step and their length [s].
+    learning_rate, warmup, weight_decay : float
+        Peak of AdamW's learning rate; share of the run in which it rises linearly, before it falls linearly to 0.
+    mask_share, mask_frames : float, int
+        Expected share of masked frames; length of one mask, 20 ms each.
+    codes : int
+        k-means codes.
+    unmasked_weight, regression_weight : float
+        Weights of the cross-entropy of frames that are not masked and of the regression, beside 1 for masked frames.
+    noise, room : float
+        Shares of crops that get noise or a second voice, and reverberation.
+    filters : bool
+        Start a long first convolution as windowed sinusoids, mel-spaced, in four phases each, in place of noise.
+    teacher, teacher_layer : str or None, int or None
+        Folder of an earlier checkpoint whose layer's codes are predicted; the middle one when left out.
+    start : str or None
+        Folder of an encoder whose weights to start from.
+    checkpoint_seconds, checkpoint_steps : float, int or None
+        A checkpoint after so many seconds, and after so many steps.
+    log_steps : int
+        Steps a row of `log.csv` averages.
+    model : dict
+        Changes to `nano_config`.
+    """
+
+    batch: int = 8
+    crop_seconds: float = 2.5
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    mask_share: float = 0.5
+    mask_frames: int = 10
+    codes: int = 200
+    unmasked_weight: float = 0.5
+    regression_weight: float = 0.5
+    noise: float = 0.4
+    room: float = 0.15
+    filters: bool = True
+    teacher: str | None = None
+    teacher_layer: int | None = None
+    start: str | None = None
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    log_steps: int = 10
+    model: dict = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------------------------------------- the speech
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Decoded recordings end to end, and what is measured in them, on one 20-ms grid.
+
+    Attributes
+    ----------
+    samples : ndarray, shape=(320 * frames,), int16
+    acoustics : ndarray, shape=(frames, 18), float32
+        What k-means sees: 13 MFCCs without the clip's mean, log F0 relative to the clip's median, voicing, energy,
+        standardised, the last three weighted 1.75; then two flags, voiced and not padding.
+    targets : ndarray, shape=(frames, dims), float16
+        What is regressed, standardised; see `_targets`.
+    clips : int
+    """
+
+    samples: np.ndarray
+    acoustics: np.ndarray
+    targets: np.ndarray
+    clips: int
+
+    @property
+    def hours(self) -> float:
+        """Length of the speech."""
+        return self.samples.size / RATE / 3600
+
+
+def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List the sound files in folders and below, sorted.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    SerError
+        If a folder is missing or none of them holds a sound file.
+    """
+    folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise SerError(f"--audio {folder} is not a folder: name folders of recordings.")
+    files = [p for d in folders for p in sorted(Path(d).rglob("*")) if p.suffix.lower() in _SOUND_FILES]
+    if not files:
+        names = ", ".join(map(str, folders))
+        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
+    return files
+
+
+def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
+    """Decode folders of speech and measure them once; later calls read the flat arrays back.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+    cache : path
+        Folder for the arrays, 0.2 GB an hour of speech.
+    progress : bool
+        Show progress.
+
+    Returns
+    -------
+    Speech
+        Memory-mapped.
+    """
+    files = sound_files(folders)
+    key = json.dumps([_CACHE_VERSION, [[str(f), f.stat().st_size] for f in files]])
+    home = Path(cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not (home / "done.json").is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "bounds.npy").is_file():
+            _decode(files, home, progress)
+        samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
+        measured = _measure(samples, progress=progress)
+        acoustics, targets = _relative(measured, bounds)
+        _save_array(home / "acoustics.npy", acoustics)
+        _save_array(home / "targets.npy", targets.astype(np.float16))
+        _write_json(home / "done.json", {"clips": len(files), "hours": samples.size / RATE / 3600})
+    arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
+    return Speech(*arrays, clips=json.loads((home / "done.json").read_text())["clips"])
+
+
+def _decode(files: list[Path], home: Path, progress: bool) -> None:
+    from tqdm import tqdm
+
+    parts, bounds = [], [0]
+    for path in tqdm(files, desc="decode", unit="file", disable=not progress):
+        try:
+            wave = audio.read(path)
+        except SerError:
+            continue  # a broken file among thousands is no reason to stop; the count of clips shows it
+        frames = -(-wave.size // STRIDE)
+        whole = np.zeros(frames * STRIDE, np.int16)
+        whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
+        parts.append(whole)
+        bounds.append(bounds[-1] + frames)
+    if not parts:
+        raise SerError(f"none of the {len(files)} sound files could be read.")
+    _save_array(home / "samples.npy", np.concatenate(parts))
+    _save_array(home / "bounds.npy", np.asarray(bounds))
+
+
+def _measure(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -> dict[str, np.ndarray]:
+    """Measure every 20-ms frame of a waveform, blocks of frames at a time.
+
+    Returns log-mel bands (frames, 20) and MFCCs (frames, 13) of 32 ms, energy in dB, and of 64 ms log2 F0 in Hz and
+    the height of the autocorrelation's peak. F0 is the largest peak of the normalised autocorrelation (Boersma 1993)
+    between 60 and 500 Hz, shorter periods preferred a little: fast in bulk and, on speech, right often enough to
+    learn from.
+    """
+    from torchaudio.functional import create_dct, melscale_fbanks
+    from tqdm import tqdm
+
+    short, long, lags = torch.hann_window(512), torch.hann_window(1024), torch.arange(RATE // 500, RATE // 60 + 1)
+    mel = melscale_fbanks(257, 50, 7600, 2 * _MELS, RATE)
+    dct = create_dct(_MFCCS, 2 * _MELS, "ortho")
+    own = torch.fft.irfft(torch.fft.rfft(long, 2048).abs().square())[: lags[-1] + 2]
+    count = samples.size // STRIDE
+    left, right = 512, 1024
+    result = []
+    for first in tqdm(range(0, count, block), desc="measure", unit="block", disable=not progress):
+        last = min(first + block, count)
+        begin, end = first * STRIDE - left, last * STRIDE + right
+        piece = np.zeros(end - begin, np.float32)
+        a, b = max(begin, 0), min(end, samples.size)
+        piece[a - begin : b - begin] = samples[a:b] / 32768
+        wave = torch.from_numpy(piece)
+        wave = wave + 1e-5 * torch.randn(wave.shape, generator=torch.Generator().manual_seed(first))
+
+        def windows(size, wave=wave, n=last - first):
+            return wave[left + _CENTRE - size // 2 :].unfold(0, size, STRIDE)[:n]
+
+        frames = windows(512)
+        power = torch.fft.rfft(frames * short).abs().square()
+        bands = (power @ mel + 1e-6).log()
+        energy = 10 * torch.log10(frames.square().mean(1) + 1e-9)
+        frames = windows(1024)
+        frames = (frames - frames.mean(1, keepdim=True)) * long
+        corr = torch.fft.irfft(torch.fft.rfft(frames, 2048).abs().square())[:, : lags[-1] + 2]
+        corr = corr / (corr[:, :1] + 1e-9) / (own / own[0])
+        inner = corr[:, lags]
+        peaks = (inner >= corr[:, lags - 1]) & (inner >= corr[:, lags + 1])
+        score = torch.where(peaks, inner - 0.03 * torch.log2(lags.float() / lags[0]), torch.full_like(inner, -1))
+        best = score.argmax(1, keepdim=True)
+        height = inner.gather(1, best)[:, 0].clamp(0, 1)
+        lag = lags[best[:, 0]].float()
+        before, after = corr.gather(1, lags[best] - 1)[:, 0], corr.gather(1, lags[best] + 1)[:, 0]
+        bend = before - 2 * inner.gather(1, best)[:, 0] + after
+        lag = lag + (0.5 * (before - after) / bend.clamp(max=-1e-6)).clamp(-0.5, 0.5)
+        pairs = bands.view(-1, _MELS, 2).mean(2)
+        result.append((pairs, bands @ dct, energy, torch.log2(RATE / lag), height))
+    names = ("bands", "mfcc", "energy", "pitch", "height")
+    return {n: torch.cat(parts).numpy() for n, parts in zip(names, zip(*result, strict=True), strict=True)}
+
+
+def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relate measures to their clip and standardise them: what k-means sees, and what is regressed."""
+    from scipy.ndimage import median_filter, uniform_filter1d
+
+    count = len(measured["energy"])
+    mfcc, bands = measured["mfcc"].copy(), measured["bands"].copy()
+    energy, contour = measured["energy"].copy(), np.zeros(count, np.float32)
+    pitch, voiced = median_filter(measured["pitch"], 5), np.zeros(count, np.float32)
+    absolute = np.zeros(count, np.float32)
+    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+        loud = np.percentile(energy[a:b], 90)
+        speech = energy[a:b] > loud - 30
+        flags = (measured["height"][a:b] > 0.5) & (energy[a:b] > loud - 25)
+        mfcc[a:b] -= mfcc[a:b][speech].mean(0)
+        bands[a:b] -= bands[a:b][speech].mean()  # one number for all bands: the long-term spectrum stays
+        energy[a:b] = np.clip(energy[a:b] - loud, -45, 10)
+        voiced[a:b] = flags
+        if flags.any():
+            middle = np.median(pitch[a:b][flags])
+            # Through unvoiced frames the contour goes on in straight lines, so that it has no jumps.
+            line = np.interp(np.arange(b - a), np.flatnonzero(flags), pitch[a:b][flags])
+            contour[a:b], absolute[a:b] = line - middle, line - np.log2(160.0)
+    contour = np.clip(contour, -1, 1)
+    height = measured["height"]
+    tilt = bands[:, 14:].mean(1) - bands[:, 2:8].mean(1)
+
+    def standard(x):
+        return (x - x.mean(0)) / (x.std(0) + 1e-6)
+
+    prosody = np.stack([contour, absolute, height, energy], 1)
+    slow = np.stack([contour, absolute, height, energy, tilt], 1)
+    mean = uniform_filter1d(slow, 25, axis=0)
+    spread = np.sqrt(np.maximum(uniform_filter1d(slow**2, 25, axis=0) - mean**2, 0))
+    targets = np.concatenate([standard(prosody), standard(mean), standard(spread), standard(bands)], 1)
+    weighted = 1.75 * standard(np.stack([contour * voiced, height, energy], 1))
+    acoustics = np.concatenate([standard(mfcc), weighted, voiced[:, None], np.ones((count, 1))], 1)
+    return acoustics.astype(np.float32), np.clip(targets, -5, 5).astype(np.float32)
+
+
+# Columns of the targets: prosody (contour, F0, voicing, energy), its half-second mean and spread with tilt, bands.
+_GROUPS = {"prosody": slice(0, 4), "slow": slice(4, 14), "bands": slice(14, 14 + _MELS)}
+_TARGETS = 14 + _MELS
+
+
+def fit_codes(vectors: np.ndarray, codes: int, *, seed: int = 0) -> np.ndarray:
+    """Find k-means centres in at most 100 000 of the vectors.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape=(n, dims)
+    codes : int
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape=(codes, dims), float32
+        Fewer rows when there are fewer vectors.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(len(vectors), min(len(vectors), 100_000), replace=False))
+    few = np.asarray(vectors[chosen], np.float32)
+    model = MiniBatchKMeans(min(codes, len(few)), batch_size=4096, n_init=1, max_iter=20, random_state=seed)
+    return model.fit(few).cluster_centers_.astype(np.float32)
+
+
+def _nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    # |v - c|^2 without |v|^2, which is the same for all centres.
+    return (centres.square().sum(1) - 2 * vectors @ centres.T).argmin(-1)
+
+
+# ------------------------------------------------------------------------------------------------------------ the step
+
+
+def mask_frames(rng: np.random.Generator, batch: int, frames: int, *, share: float, length: int) -> np.ndarray:
+    """Draw masks: every frame starts one with the probability that makes `share` of all frames masked.
+
+    Parameters
+    ----------
+    rng : Generator
+    batch, frames : int
+    share : float
+        Expected share of masked frames, between 0 and 1.
+    length : int
+        Frames of one mask; masks may overlap.
+
+    Returns
+    -------
+    ndarray, shape=(batch, frames), bool
+        Every row has at least one mask.
+    """
+    chance = 1 - (1 - share) ** (1 / length)
+    starts = rng.random((batch, frames + length - 1)) < chance
+    starts[np.arange(batch), rng.integers(length - 1, frames, batch)] |= ~starts.any(1)
+    reach = np.lib.stride_tricks.sliding_window_view(starts, length, axis=1)
+    return reach.any(-1)
+
+
+def corrupt(waves: torch.Tensor, rng: np.random.Generator, *, noise: float, room: float) -> torch.Tensor:
+    """Add what microphones and rooms add, so that the encoder learns to look past it.
+
+    Parameters
+    ----------
+    waves : Tensor, shape=(batch, samples)
+    rng : Generator
+    noise, room : float
+        Shares of the batch that get coloured noise (5 to 30 dB below) or another crop (5 to 20 dB below), and
+        reverberation (0.1 to 0.6 s).
+
+    Returns
+    -------
+    Tensor, shape=(batch, samples)
+    """
+    batch, samples = waves.shape
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    level = waves.square().mean(1, keepdim=True).sqrt() + 1e-6
+    result = waves.clone()
+    for i in np.flatnonzero(rng.random(batch) < room):
+        length = int(rng.uniform(0.1, 0.6) * RATE)
+        decay = torch.exp(-6.9 * torch.arange(length) / length)
+        echo = torch.randn(length, generator=generator) * decay * rng.uniform(0.02, 0.1)
+        echo[0] = 1.0
+        size = 1 << (samples + length).bit_length()
+        wet = torch.fft.irfft(torch.fft.rfft(waves[i], size) * torch.fft.rfft(echo, size), size)[:samples]
+        result[i] = wet * level[i] / (wet.square().mean().sqrt() + 1e-6)
+    for i in np.flatnonzero(rng.random(batch) < noise):
+        if batch > 1 and rng.random() < 0.3:
+            other, below = waves[i - 1], rng.uniform(5, 20)
+        else:
+            spectrum = torch.fft.rfft(torch.randn(samples, generator=generator))
+            slope = rng.uniform(0, 1)  # white to pink to brown, in amplitude
+            spectrum = spectrum / (1 + torch.arange(len(spectrum)) * (8000 / len(spectrum) / 100)) ** slope
+            other, below = torch.fft.irfft(spectrum, samples), rng.uniform(5, 30)
+        gain = level[i] / (other.square().mean().sqrt() + 1e-6) * 10 ** (-below / 20)
+        result[i] = result[i] + gain * other
+    return result
+
+
+def normalise(waves: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit variance, as the feature extractor's `do_normalize`."""
+    waves = waves - waves.mean(-1, keepdim=True)
+    return waves / torch.sqrt(waves.var(-1, keepdim=True, unbiased=False) + 1e-7)
+
+
+def start_filters(model: Wav2Vec2Model, waves: torch.Tensor) -> None:
+    """Start a long first convolution as mel-spaced windowed sinusoids in four phases, of equal output on `waves`.
+
+    Rectified, four phases sum to the magnitude whatever the phase of the signal: the layer starts as a filter bank
+    instead of having to discover one. Nothing happens to kernels shorter than 10 ms.
+    """
+    conv = model.feature_extractor.conv_layers[0].conv
+    channels, _, kernel = conv.weight.shape
+    if kernel < RATE // 100 or channels % 4:
+        return
+    bands = channels // 4
+    low, high = (2595 * np.log10(1 + f / 700) for f in (60.0, 7600.0))
+    hertz = torch.from_numpy(700 * (10 ** (np.linspace(low, high, bands) / 2595) - 1)).float()
+    gap = torch.diff(hertz, append=hertz[-1:] + (hertz[-1] - hertz[-2]))
+    t = torch.arange(kernel) - (kernel - 1) / 2
+    # A Hann window of n samples is about 2 * RATE / n wide: as wide as the bands are apart, where the kernel allows.
+    width = (2 * RATE / gap).clamp(80, kernel)[:, None]
+    window = torch.where(t.abs() < width / 2, torch.cos(torch.pi * t / width).square(), torch.zeros(()))
+    phase = torch.arange(4)[:, None, None] * torch.pi / 2
+    filters = (window * torch.cos(2 * torch.pi * hertz[:, None] * t / RATE + phase)).reshape(channels, 1, kernel)
+    with torch.no_grad():
+        out = F.conv1d(waves[:, None], filters, stride=conv.stride)
+        conv.weight.copy_(filters / (out.std((0, 2))[:, None, None] + 1e-6))
+        if conv.bias is not None:
+            # A layer norm follows: beside a constant pattern, how large the signal is can still be seen.
+            conv.bias.copy_(0.3 * torch.tensor([1.0, -1.0]).repeat(bands // 2 + 1)[:bands].repeat(4))
+
+
+def _negatives(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw, for every masked frame, `count` other masked frames of its row, as indices into the flattened batch."""
+    batch, frames = mask.shape
+    result = np.zeros((batch, frames, count), np.int64)
+    for row in range(batch):
+        places = np.flatnonzero(mask[row])
+        drawn = rng.integers(0, max(len(places) - 1, 1), (len(places), count))
+        drawn += drawn >= np.arange(len(places))[:, None]  # not the frame itself
+        result[row, places] = places[drawn % len(places)] + row * frames
+    return result
+
+
+class _Student(nn.Module):
+    """Encoder and heads of one objective; `forward` returns the loss and its parts."""
+
+    def __init__(self, config: Wav2Vec2Config, objective: str, recipe: Recipe, codes: int):
+        super().__init__()
+        self.objective, self.recipe = objective, recipe
+        if objective == "contrastive":
+            self.task = Wav2Vec2ForPreTraining(config)
+            self.encoder = self.task.wav2vec2
+        else:
+            self.encoder = Wav2Vec2Model(config)
+            self.codes = nn.Linear(config.hidden_size, codes)
+            self.regression = nn.Linear(config.hidden_size, _TARGETS)
+
+    def forward(self, waves, mask, *, codes=None, targets=None, voiced=None, rng=None):
+        if self.objective == "contrastive":
+            return self._contrast(waves, mask, rng)
+        hidden = self.encoder(waves, mask_time_indices=mask).last_hidden_state
+        each = F.cross_entropy(self.codes(hidden).float().flatten(0, 1), codes.flatten(), reduction="none")
+        each, flat = each.view(mask.shape), mask.float()
+        masked = (each * flat).sum() / flat.sum()
+        rest = (each * (1 - flat)).sum() / (1 - flat).sum().clamp(min=1)
+        miss = (self.regression(hidden).float() - targets).abs()
+        # Where nothing is voiced there is no F0: its two columns count in voiced frames alone.
+        pitch = (miss[..., :2] * voiced[..., None]).sum() / (2 * voiced.sum()).clamp(min=1)
+        regression = (pitch + sum(miss[..., g].mean() for g in (slice(2, 4), *list(_GROUPS.values())[1:]))) / 2
+        with torch.no_grad():
+            right = (self.codes(hidden).argmax(-1) == codes).float()
+            accuracy = (right * flat).sum() / flat.sum()
+        loss = masked + self.recipe.unmasked_weight * rest + self.recipe.regression_weight * regression
+        return loss, {"masked": masked, "unmasked": rest, "regression": regression, "accuracy": accuracy}
+
+    def _contrast(self, waves, mask, rng):
+        negatives = _negatives(mask.cpu().numpy(), self.task.config.num_negatives, rng)
+        output = self.task(
+            waves,
+            mask_time_indices=mask,
+            sampled_negative_indices=torch.from_numpy(negatives).to(waves.device),
+        )
+        count = mask.sum()
+        parts = {
+            "contrastive": output.contrastive_loss / count,
+            "diversity": output.diversity_loss / count,
+            "perplexity": output.codevector_perplexity,
+        }
+        return output.loss / count, parts
+
+
+class _Teacher:
+    """Codes of an earlier checkpoint's layer, for clean crops."""
+
+    def __init__(self, folder: str, layer: int | None, centres: np.ndarray | None):
+        try:
+            self.model = Wav2Vec2Model.from_pretrained(folder).eval()
+        except OSError as error:
+            raise SerError(
+                f"teacher {folder} holds no wav2vec 2.0 encoder: name a folder that pretrain wrote."
+            ) from error
+        self.layer = self.model.config.num_hidden_layers // 2 if layer is None else layer
+        self.centres = None if centres is None else torch.from_numpy(centres)
+
+    @torch.no_grad()
+    def frames(self, waves: torch.Tensor) -> torch.Tensor:
+        hidden = self.model(waves, output_hidden_states=True).hidden_states[self.layer].float()
+        return F.layer_norm(hidden, hidden.shape[-1:])
+
+    def __call__(self, waves: torch.Tensor) -> torch.Tensor:
+        return _nearest(self.frames(waves), self.centres.to(waves.device))
+
+
+# ----------------------------------------------------------------------------------------------------------- the run
+
+
+def pretrain(
+    folders: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    objective: str = "clusters",
+    minutes: float | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    config: Recipe | None = None,
+    cache: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Pre-train a small wav2vec 2.0 encoder on folders of unlabelled speech.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        Searched for sound files with all folders below.
+    out : path
+        Folder that becomes the encoder (`Wav2Vec2Model.from_pretrained`, `encoders.load`), with `log.csv`,
+        `training.json`, `checkpoint.pt`, and `snapshots/<hours heard>h/` at 0, 1/8, 1/4, 1/2, 1, … hours.
+    objective : {"clusters", "contrastive"}
+        What to learn from; see the module.
+    minutes, steps : float, int
+        How long, one of the two. A resumed run counts what it has done before.
+    resume : bool
+        Go on from the checkpoint in `out`, with its objective, configuration and seed.
+    config : Recipe, optional
+        Batches, masks, targets, architecture.
+    cache : path, optional
+        Folder for decoded speech; `out/cache` when left out.
+    seed : int
+        Of everything random.
+    progress : bool
+        Show progress.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    SerError
+        If there is no audio, not exactly one of `minutes` and `steps`, an unknown objective, nothing to resume, or
+        a run to resume in `out` without `resume`.
+    """
+    out = Path(out)
+    checkpoint = out / "checkpoint.pt"
+    if (minutes is None) == (steps is None):
+        given = "neither" if minutes is None else "both"
+        raise SerError(f"{given} of minutes and steps given: say how long to train with one of them.")
+    if (minutes if steps is None else steps) <= 0:
+        raise SerError(f"{'minutes' if steps is None else 'steps'} must be more than 0.")
+    if objective not in OBJECTIVES:
+        raise SerError(f"objective {objective!r} is not known: choose one of {', '.join(OBJECTIVES)}.")
+    if resume and not checkpoint.is_file():
+        raise SerError(f"nothing to resume in {out}: there is no checkpoint.pt; leave --resume out.")
+    if not resume and checkpoint.is_file():
+        raise SerError(f"{out} holds a run already: add --resume to go on with it, or name another folder.")
+    speech = prepare(folders, cache or out / "cache", progress=progress)
+    run = _Run(speech, out, objective, config or Recipe(), seed, resume)
+    run.train(minutes=minutes, steps=steps, progress=progress)
+    return out
+
+
+class _Run:
+    """A run in progress: what a checkpoint holds."""
+
+    def __init__(self, speech: Speech, out: Path, objective: str, recipe: Recipe, seed: int, resume: bool):
+        saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True) if resume else None
+        if saved:
+            objective, recipe, seed = saved["objective"], Recipe(**saved["recipe"]), saved["seed"]
+        self.speech, self.out, self.objective, self.recipe, self.seed = speech, out, objective, recipe, seed
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.autocast = encoders._precision("auto", self.device) == "bf16"
+        self.step, self.seconds = 0, 0.0
+        self.crop = int(recipe.crop_seconds * RATE) // STRIDE
+        if speech.samples.size // STRIDE < self.crop + 1:
+            raise SerError(
+                f"{speech.samples.size / RATE:.1f} s of speech is less than one crop of {recipe.crop_seconds} s: "
+                "name folders with more."
+            )
+        torch.manual_seed(seed)
+        model_config = nano_config(**recipe.model)
+        self.teacher = None
+        centres = saved["centres"].numpy() if saved and saved["centres"] is not None else None
+        if objective == "clusters":
+            if recipe.teacher:
+                self.teacher = _Teacher(recipe.teacher, recipe.teacher_layer, centres)
+                self.teacher.model.to(self.device)
+            if centres is None:
+                centres = self._find_codes()
+        self.centres = None if centres is None else torch.from_numpy(centres)
+        self.student = _Student(model_config, objective, recipe, 0 if centres is None else len(centres))
+        if recipe.start and not saved:
+            self.student.encoder.load_state_dict(Wav2Vec2Model.from_pretrained(recipe.start).state_dict())
+        elif recipe.filters and not saved:
+            start_filters(self.student.encoder, normalise(self._crops(np.random.default_rng(seed))[0]))
+        self.student.to(self.device).train()
+        decayed = [p for p in self.student.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            decayed, lr=0.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True
+        )
+        if saved:
+            self.student.load_state_dict(saved["student"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.step, self.seconds = saved["step"], saved["seconds"]
+            torch.set_rng_state(saved["rng"])
+
+    @property
+    def hours(self) -> float:
+        """Hours of speech heard."""
+        return self.step * self.recipe.batch * self.crop * STRIDE / RATE / 3600
+
+    def _find_codes(self) -> np.ndarray:
+        if self.teacher is None:
+            return fit_codes(self.speech.acoustics[:, : _MFCCS + 3], self.recipe.codes, seed=self.seed)
+        rng, frames = np.random.default_rng([self.seed, 1]), []
+        for _ in range(min(100, 1 + self.speech.samples.size // STRIDE // (self.recipe.batch * self.crop))):
+            waves = normalise(self._crops(rng)[0]).to(self.device)
+            frames.append(self.teacher.frames(waves).flatten(0, 1).cpu().numpy())
+        centres = fit_codes(np.concatenate(frames), self.recipe.codes, seed=self.seed)
+        self.teacher.centres = torch.from_numpy(centres)
+        return centres
+
+    def _crops(self, rng: np.random.Generator) -> tuple[torch.Tensor, np.ndarray]:
+        """Draw crops from anywhere; recordings follow each other, so short ones are heard with their neighbours."""
+        starts = rng.integers(0, self.speech.samples.size // STRIDE - self.crop, self.recipe.batch)
+        # 240 samples more than the grid, for the window of the last frame.
+        size = self.crop * STRIDE + 240
+        waves = np.zeros((len(starts), size), np.float32)
+        for wave, start in zip(waves, starts, strict=True):
+            piece = self.speech.samples[start * STRIDE : start * STRIDE + size]
+            wave[: len(piece)] = piece / 32768
+        return torch.from_numpy(waves), starts
+
+    def _train_step(self, rate: float) -> dict[str, float]:
+        rng = np.random.default_rng([self.seed, 2, self.step])
+        torch.manual_seed(int(rng.integers(2**31)))
+        waves, starts = self._crops(rng)
+        clean = normalise(waves)
+        noisy = normalise(corrupt(waves, rng, noise=self.recipe.noise, room=self.recipe.room)).to(self.device)
+        frames = int(self.student.encoder._get_feat_extract_output_lengths(waves.shape[1]))
+        recipe = self.recipe
+        mask = mask_frames(rng, recipe.batch, frames, share=recipe.mask_share, length=recipe.mask_frames)
+        batch = {"rng": rng}
+        if self.objective == "clusters":
+            rows = starts[:, None] + np.arange(frames)
+            rows = np.minimum(rows, len(self.speech.targets) - 1)
+            acoustics = torch.from_numpy(self.speech.acoustics[rows])
+            batch["codes"] = (
+                self.teacher(clean.to(self.device))
+                if self.teacher
+                else _nearest(acoustics[..., : _MFCCS + 3], self.centres).to(self.device)
+            )
+            batch["targets"] = torch.from_numpy(self.speech.targets[rows].astype(np.float32)).to(self.device)
+            batch["voiced"] = acoustics[..., _MFCCS + 3].to(self.device)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            loss, parts = self.student(noisy, torch.from_numpy(mask).to(self.device), **batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return {k: float(v.detach()) for k, v in {"loss": loss, **parts}.items()}
+
+    def _rate(self, done: float) -> float:
+        """Learning rate when `done` of the run is done: linear up, linear down."""
+        return self.recipe.learning_rate * min(
+            (done + 1e-3) / self.recipe.warmup, max(1 - done, 0) / (1 - self.recipe.warmup)
+        )
+
+    def train(self, *, minutes: float | None, steps: int | None, progress: bool) -> None:
+        """Train until `minutes` or `steps` are reached, all sessions of this run counted together."""
+        from tqdm import tqdm
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        log = _Log(self.out / "log.csv", self.step)
+        if self.step == 0:
+            self._snapshot(0.0)
+        bar = tqdm(total=steps or round(minutes * 60), initial=self.step if steps else round(self.seconds),
+                   desc="pretrain", unit="step" if steps else "s", disable=not progress)  # fmt: skip
+        last = time.monotonic()
+        saved, recent = last, []
+        while True:
+            done = self.step / steps if steps else self.seconds / (60 * minutes)
+            if done >= 1:
+                break
+            before = self.hours
+            recent.append(self._train_step(self._rate(done)))
+            now = time.monotonic()
+            self.seconds += now - last
+            last = now
+            mark = _crossed(before, self.hours)
+            if mark:
+                self._snapshot(mark)
+            if self.step % self.recipe.log_steps == 0:
+                row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
+                log.write({"step": self.step, "hours": self.hours, "seconds": self.seconds} | row)
+                recent = []
+                known = "accuracy" if "accuracy" in row else "perplexity"
+                bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, heard=f"{self.hours:.2f}h")
+            bar.update((self.step if steps else round(self.seconds)) - bar.n)
+            every = self.recipe.checkpoint_steps
+            # Only where a row of the log has just ended, so that a resumed run averages the same steps.
+            if not recent and (now - saved > self.recipe.checkpoint_seconds or (every and self.step % every == 0)):
+                self._save()
+                saved = now
+        bar.close()
+        self._save()
+
+    def _snapshot(self, hours: float) -> None:
+        _save_encoder(self.student.encoder, self.out / "snapshots" / f"{hours:g}h", half=True)
+
+    def _save(self) -> None:
+        state = {
+            "student": self.student.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "rng": torch.get_rng_state(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "centres": self.centres,
+            "objective": self.objective,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+        }
+        part = self.out / "checkpoint.pt.part"
+        torch.save(state, part)
+        os.replace(part, self.out / "checkpoint.pt")
+        _save_encoder(self.student.encoder, self.out, half=False)
+        facts = {
+            "objective": self.objective,
+            "steps": self.step,
+            "hours_heard": round(self.hours, 3),
+            "seconds": round(self.seconds, 1),
+            "machine": _machine(self.device, self.autocast),
+            "speech_hours": round(self.speech.hours, 3),
+            "speech_clips": self.speech.clips,
+            "parameters": sum(p.numel() for p in self.student.encoder.parameters()),
+            "seed": self.seed,
+            # Folders are named, not located: this file travels with the encoder.
+            "recipe": asdict(replace(self.recipe, teacher=_name(self.recipe.teacher), start=_name(self.recipe.start))),
+        }
+        _write_json(self.out / "training.json", facts)
+
+
+class _Log:
+    """`log.csv`; rows after the checkpoint that a run resumes from are dropped."""
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        rows = []
+        if path.is_file() and step:
+            with path.open(newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["step"]) <= step]
+        part = path.with_suffix(".part")
+        with part.open("w", newline="") as file:
+            if rows:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
+        os.replace(part, path)
+
+    def write(self, row: dict[str, float]) -> None:
+        row = {k: v if k == "step" else round(v, 5) for k, v in row.items()}
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def _crossed(before: float, now: float) -> float | None:
+    """Return the largest of 1/8, 1/4, 1/2, 1, 2, … hours between `before` and `now`."""
+    if now < 0.125:
+        return None
+    mark = 2.0 ** np.floor(np.log2(now))
+    return float(mark) if before < mark else None
+
+
+def _save_encoder(model: Wav2Vec2Model, folder: Path, *, half: bool) -> None:
+    """Write a folder for `from_pretrained`, its weights last and at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / ".part"
+    weights = {k: v.half() if half else v for k, v in model.state_dict().items()}
+    model.save_pretrained(part, state_dict=weights)
+    Wav2Vec2FeatureExtractor(
+        feature_size=1, sampling_rate=RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True
+    ).save_pretrained(part)
+    for file in sorted(part.iterdir()):
+        os.replace(file, folder / file.name)
+    part.rmdir()
+
+
+def _machine(device: torch.device, autocast: bool) -> str:
+    arithmetic = "bf16" if autocast else "fp32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {arithmetic}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{torch.get_num_threads()} threads of {name}, {arithmetic}"
+
+
+def _name(folder: str | None) -> str | None:
+    return None if folder is None else Path(folder).name
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    os.replace(part, path)
+
+
+def _write_json(path: Path, facts: dict) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(facts, indent=2) + "\n")
+    os.replace(part, path)
