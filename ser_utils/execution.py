@@ -51,6 +51,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
         If a cell raises that: then it is the data or the arguments that are unusable.
     """
     import nbformat
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     workspace.reports.mkdir(parents=True, exist_ok=True)
@@ -60,11 +61,14 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
         folder = Path(name)
         partial, written = folder / executed.name, folder / "written"
         written.touch()
+        lacking: list[str] = []
         started = time.perf_counter()
         try:
             peak, peak_process = _watch(lambda: _papermill(book, given, partial, written))
             made = set(written.read_text(encoding="utf-8").splitlines())
-            lacking = [t for t in book.writes if _below(workspace.tables / f"{t}.parquet", workspace) not in made]
+            lacking = [
+                table for table in book.writes if _below(workspace.tables / f"{table}.parquet", workspace) not in made
+            ]
             if lacking:
                 raise RuntimeError(
                     f"declares the tables {', '.join(lacking)} (metadata ser.writes) and did not save them"
@@ -74,9 +78,14 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
             if partial.exists():
                 with replacing(kept) as temporary:
                     shutil.copyfile(partial, temporary)
-                where += _cell(book, partial)
+                if not lacking:
+                    where += _cell(book, partial)
             papermills = isinstance(error, PapermillExecutionError)
             said = f"{error.ename}: {error.evalue}" if papermills else str(error) or type(error).__name__
+            if isinstance(error, DeadKernelError) or isinstance(
+                error.__context__, DeadKernelError
+            ):  # or met in clearing up
+                said = "the kernel died, perhaps because memory ran out: try --profile quick or shorter segments"
             if papermills and error.ename == "SerError":
                 raise SerError(f"{where}: {error.evalue} (executed so far: {kept})") from None
             raise NotebookFailed(f"{where}: {said.strip().splitlines()[0]}\nexecuted so far: {kept}") from error
@@ -188,9 +197,13 @@ def _resident(process) -> int:
 def _cell(book: Notebook, executed: Path) -> str:
     """Say at which cell an executed copy stopped, by its place in the source: ", cell 7 (In [5])"."""
     order = {cell.get("id"): number for number, cell in enumerate(book.cells, start=1)}
+    stopped = None
     for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-        state = cell.get("metadata", {}).get("papermill", {}).get("status")
-        if state in ("failed", "running") and cell.get("id") in order:
-            count = cell.get("execution_count")
-            return f", cell {order[cell['id']]}" + (f" (In [{count}])" if count else "")
-    return ""
+        state = cell["metadata"].get("papermill", {}).get("status", "pending")
+        # Papermill calls a cell completed in which the kernel died: the last one that is not pending is meant.
+        if cell.get("id") in order and state != "pending":
+            stopped = cell
+    if stopped is None:
+        return ""
+    count = stopped.get("execution_count")
+    return f", cell {order[stopped['id']]}" + (f" (In [{count}])" if count else "")

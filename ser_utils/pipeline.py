@@ -29,7 +29,17 @@ __all__ = ["PROFILES", "NotebookFailed", "Workspace", "run"]
 #: What a profile changes of the notebooks' parameters, whose defaults are the profile `demo`. A notebook gets those
 #: that it declares.
 PROFILES: dict[str, dict] = {
-    "quick": {"seeds": [0], "resamples": 500, "epochs": 4, "lengths": [0.5, 1, 2], "clips_per_speaker": 12},
+    "quick": {
+        "seeds": [0],
+        "resamples": 500,
+        "epochs": 4,
+        "lengths": [0.5, 1.0, 2.0],
+        "crop_lengths": [1.0],
+        "clips_per_speaker": 12,
+        "pitfall_clips": 12,
+        "explained_clips": 12,
+        "changed_clips": 6,
+    },
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "epochs": 60},
 }

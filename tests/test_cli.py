@@ -27,6 +27,7 @@ def checkout(tmp_path, monkeypatch):
 
 def refused(capsys, *arguments) -> str:
     """Run a command that must be refused with status 2 and one line; return the line."""
+    capsys.readouterr()
     assert cli.main([str(a) for a in arguments]) == 2
     said = capsys.readouterr()
     lines = said.err.strip().splitlines()
