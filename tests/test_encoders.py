@@ -1,7 +1,7 @@
 """Encoders: every family, chosen layers, batches, and what is said when there is nothing to load."""
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,9 +47,9 @@ def save(folder, model, *, do_normalize=True, return_attention_mask=False):
     from transformers import Wav2Vec2FeatureExtractor
 
     model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(
-        do_normalize=do_normalize, return_attention_mask=return_attention_mask
-    ).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=do_normalize, return_attention_mask=return_attention_mask).save_pretrained(
+        folder
+    )
     return folder
 
 
@@ -130,19 +130,12 @@ def test_long_batches_go_through_in_pieces_with_the_same_result(folder):
 def test_threads_encode_side_by_side_without_mixing_their_layers(tiny):
     waves = noise(2, 3000)
     expected = {k: tiny.encode(waves, layers=(k,)) for k in range(4)}
-    wrong = []
 
     def work(k):
-        for _ in range(20):
-            if not np.allclose(tiny.encode(waves, layers=(k,)), expected[k], atol=1e-5):
-                wrong.append(k)
+        return all(np.allclose(tiny.encode(waves, layers=(k,)), expected[k], atol=1e-5) for _ in range(20))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [True] * 4
 
 
 @pytest.mark.parametrize("samples", [400, 719, 720, 4000, 16_000])
@@ -213,8 +206,8 @@ def test_auto_precision_takes_bf16_only_from_a_processor_that_has_it(tiny):
 
 def test_the_untrained_twin_is_the_same_network_with_the_same_random_weights_each_time(folder, tiny):
     torch.manual_seed(123)
-    first = encoders.load(f"{folder}-untrained", device="cpu")
     state = torch.get_rng_state()
+    first = encoders.load(f"{folder}-untrained", device="cpu")
     second = encoders.load(f"{folder}-untrained", device="cpu")
     assert torch.equal(state, torch.get_rng_state()), "the caller's random state moved"
     assert first.fingerprint == second.fingerprint != tiny.fingerprint
