@@ -340,6 +340,7 @@ def effect_sizes(
             label="emotion labels\nshuffled",
         )
     ax.set_yticks(y, rows["measure"])
+    ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set(xlabel=label, title=title, xlim=(min(0, values.min()), None))
     ax.grid(axis="x")
     _mark_outside(ax, ax.get_legend_handles_labels()[0])
@@ -368,7 +369,7 @@ def contrast_map(
     image = ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach)
     for (i, j), value in np.ndenumerate(values):
         shade = "white" if abs(value) > 0.6 * reach else INK
-        ax.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=8.5, color=shade)
+        ax.text(j, i, f"{round(value, 1) + 0.0:+.1f}", ha="center", va="center", fontsize=8.5, color=shade)
     ax.set_xticks(range(values.shape[1]), contrasts.columns, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(values.shape[0]), contrasts.index)
     ax.tick_params(length=0)

@@ -104,7 +104,7 @@ def scores_plot(
         ax.annotate(f"{v:.1f}", (h, yi), (6, 0), textcoords="offset points", va="center", fontsize=8.5)
     _chance(ax, chance, vertical=True)
     ax.set_yticks(y, rows["system"])
-    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set(
         xlabel=f"{metric_label(metric)}, {level} level; 95 % interval over speakers",
         title=f"{title}\n{_sample(rows)}".rstrip(),
@@ -131,7 +131,7 @@ def _interval_rows(table: pd.DataFrame, names: str, value: str, xlabel: str, tit
         if mask.any():
             ax.plot(centre[mask], y[mask], "o", color=colour, markerfacecolor=face, markersize=7, label=label)
     ax.set_yticks(y, table[names].astype(str))
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.grid(axis="x")
     ax.set(xlabel=xlabel, title=title)
     reach = ax.get_xlim()
@@ -184,7 +184,7 @@ def differences_plot(
 def _legend_below(ax: Axes) -> None:
     ax.legend(
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.16 - 0.35 / max(ax.figure.get_figheight() - 1, 1)),
+        bbox_to_anchor=(0.5, -0.5 / max(ax.figure.get_figheight() - 1, 1)),  # half an inch below the axis
         ncols=2,
     )
 
