@@ -86,11 +86,11 @@ def _need_two_speakers(clips: pd.DataFrame) -> None:
 
 
 def _speaker_folds(clips: pd.DataFrame, max_leave_one_out: int, n_splits: int, seed: int) -> np.ndarray:
-    from sklearn.model_selection import StratifiedGroupKFold
-
     speaker, names = pd.factorize(clips["speaker"], sort=True)
     if len(names) <= max_leave_one_out:
         return speaker
+    from sklearn.model_selection import StratifiedGroupKFold
+
     emotions = clips["emotion"].to_numpy()
     # Which emotions each speaker has: a training part is complete if its speakers have all between them.
     has = pd.crosstab(speaker, emotions).to_numpy() > 0
@@ -257,37 +257,23 @@ def cross_validate(
         fold = np.asarray(folds)
     else:
         raise SerError("folds must be a Series of fold by clip, as evaluation.folds returns it")
+    if pd.isna(fold).any():
+        raise SerError(f"segments, {name_rows(segments.index[pd.isna(fold)])}: the clip has no fold")
     names = [emotion for emotion in EMOTIONS if emotion in set(clips["emotion"])]
     emotion, speaker = rows["emotion"].to_numpy(dtype=object), rows["speaker"].to_numpy(dtype=object)
     takes_groups = "groups" in inspect.signature(estimator.fit).parameters
 
     jobs = []
     for seed, number in itertools.product(seeds, np.unique(fold)):
-        train, test = (
-            np.flatnonzero(_training_rows(fold, number, rows, text_disjoint)),
-            np.flatnonzero(fold == number),
-        )
+        train = np.flatnonzero(_training_rows(fold, number, rows, text_disjoint))
+        test = np.flatnonzero(fold == number)
         seeded = clone(estimator)
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
         jobs.append((seed, number, seeded, train, test))
 
-    def run(seed, number, seeded, train, test):
-        return joblib.delayed(_run_job)(
-            (seed, number),
-            seeded,
-            X,
-            train,
-            test,
-            emotion[train],
-            speaker[train] if takes_groups else None,
-            names,
-        )
-
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1) if n_jobs != 1 else _one_thread():
-        workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        done = workers(run(*job) for job in jobs)
-        bar = tqdm(done, total=len(jobs), desc=system, unit="fold", disable=not progress)
-        probabilities = dict(bar)
+    calls = (joblib.delayed(_run_job)(X, emotion, speaker if takes_groups else None, names, *job) for job in jobs)
+    finished = joblib.Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls)
+    probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
 
     base = pd.DataFrame({
         "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "start": segments["start"].to_numpy(dtype=float),
@@ -301,7 +287,6 @@ def cross_validate(
                 table[test] = probabilities[seed, number]
         tables.append(pd.concat([base, pd.DataFrame(table, columns=names)], axis=1).assign(seed=int(seed)))
     result = pd.concat(tables, ignore_index=True).assign(system=system)
-    # Segments without a fold can only come from hand-made folds under allow_leaks.
     return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
 
 
@@ -316,13 +301,14 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
 
 
-def _run_job(key, estimator, X, train, test, y, groups, names):
+def _run_job(X, y, groups, names, seed, number, estimator, train, test):
+    """Train on some rows, judge others: `(seed, fold), probabilities`."""
     with _one_thread():
-        estimator.fit(X[train], y, **({} if groups is None else {"groups": groups}))
+        estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
         judged = estimator.predict_proba(X[test])
     probabilities = np.zeros((len(test), len(names)))
     probabilities[:, [names.index(name) for name in estimator.classes_]] = judged
-    return key, probabilities
+    return (seed, number), probabilities
 
 
 @contextmanager

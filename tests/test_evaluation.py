@@ -199,7 +199,16 @@ class Reporter(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         temporary = Path(self.folder).parent / "joblib"
         dumped = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
-        note = f"{os.getpid()} {max(pool['num_threads'] for pool in threadpool_info())}{os.environ['OMP_NUM_THREADS']} {dumped} {self.random_state} {','.join(sorted(set(groups)))}"
+        threads = max(pool["num_threads"] for pool in threadpool_info())
+        facts = (
+            os.getpid(),
+            threads,
+            os.environ["OMP_NUM_THREADS"],
+            dumped,
+            self.random_state,
+            ",".join(sorted(set(groups))),
+        )
+        note = " ".join(map(str, facts))
         (Path(self.folder) / f"{'-'.join(sorted(set(groups)))}.txt").write_text(note)
         return self
 
@@ -220,9 +229,9 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
         n_jobs=2, progress=False,
     )  # fmt: skip
     notes = [file.read_text().split() for file in (tmp_path / "notes").iterdir()]
-    assert sorted(note[4] for note in notes) == ["s00,s01", "s00,s02", "s01,s02"]
-    for pid, threads, dumped, seed, _ in notes:
-        assert int(pid) != os.getpid() and threads == "11" and seed == "7"
+    assert sorted(note[5] for note in notes) == ["s00,s01", "s00,s02", "s01,s02"]
+    for pid, blas, openmp, dumped, seed, _ in notes:
+        assert int(pid) != os.getpid() and blas == openmp == "1" and seed == "7"
         assert int(dumped) < X.nbytes / 10
 
 
