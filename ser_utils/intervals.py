@@ -178,10 +178,10 @@ def interval(
         How many units (speakers) there are.
     method : {"expanded", "percentile", "bca", "t"}
         `"expanded"`, the default, is the bootstrap percentile interval with quantiles moved outwards for
-        few units (Hesterberg 2015): in simulation it covers the true UAR in 93 to 96 % of trials with 9, 24
-        and 87 speakers, where `"percentile"` covers 87 to 90 % with 9 speakers, `"bca"` (Efron & Tibshirani
-        1993) 86 to 90 %, and `"t"` (Student's t on the jackknife's standard error) 92 to 95 % with wider
-        intervals; `tests/test_intervals.py` repeats the simulation. With many units all four agree.
+        few units (Hesterberg 2015). In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR,
+        and the true difference of two systems, in 92 to 96 %. With 9 speakers `"percentile"` covers 88 to 90 % and
+        `"bca"` (Efron & Tibshirani 1993) 87 to 89 %; `"t"` (Student's t on the jackknife's standard error) covers 92
+        to 95 % with wider intervals. `tests/test_intervals.py` repeats the simulation. With many units all agree.
 
     Returns
     -------
