@@ -278,9 +278,9 @@ def record(wave: np.ndarray, level: float, session_tilt: float, rng: np.random.G
     colour = rng.uniform(0.3, 0.95)  # white to rumbling
     noise = lfilter([1], [1, -colour], rng.normal(size=wave.size))
     wave = wave + 10 ** (rng.uniform(-68, -50) / 20) * noise / noise.std()
-    wave = balance(wave, session_tilt) * 10 ** (rng.normal(0, 4.5) / 20)
-    # Loudest peaks are turned down, not cut off.
-    return wave * min(1.0, 0.89 / np.abs(wave).max())
+    wave = balance(wave, session_tilt) * 10 ** (np.clip(rng.normal(0, 4.5), -8, 8) / 20)
+    # Loudest peaks are turned down, not cut off; Vorbis may overshoot by a quarter.
+    return wave * min(1.0, 0.79 / np.abs(wave).max())
 
 
 def make_clip(clip: dict, session_tilt: float, file: Path, rng: np.random.Generator) -> np.ndarray:
