@@ -144,7 +144,7 @@ def _modules(cells: list[dict]) -> set[str]:
         if cell["cell_type"] == "code"
     )
     found: set[str] = {"__init__"}
-    new = _imported(code) | {"workspace"}
+    new = _imported(code) - _RUNNERS | {"workspace"}
     while new:
         found |= new
         new = {name for module in new for name in _imported(_source(module))} - found - _RUNNERS

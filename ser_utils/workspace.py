@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from ser_utils import SerError, corpora
 
@@ -214,10 +215,20 @@ class Workspace:
         """Display a table under a caption that names the corpus."""
         from IPython.display import display
 
-        rows = table if table.index.is_unique and table.columns.is_unique else table.reset_index()
+        named = table.columns.nlevels == 1 and all(table.index.names) and not {*table.index.names} & {*table.columns}
+        # An index without a name is a row number unless it is text; with one it is a column like the others.
+        numbered = table.index.nlevels == 1 and not named and is_integer_dtype(table.index)
+        rows = table.reset_index() if named or not (table.index.is_unique and table.columns.is_unique) else table
         styled = rows.style.format(precision=precision, na_rep="–").set_caption(
             f"{caption} · {self.label}" if caption else self.label
         )
+        if named or numbered:
+            styled = styled.hide(axis="index")
+        words = (
+            [column for column in rows.columns if not is_numeric_dtype(rows[column])] if rows.columns.is_unique else []
+        )
+        left = [{"selector": "", "props": "text-align: left"}]
+        styled = styled.set_table_styles({column: left for column in words})
         # Named by content: pandas would draw a new random name for the same table in every run.
         display(styled.set_uuid(digest(rows.to_csv(), caption)[:8]))
 
@@ -226,7 +237,8 @@ class Workspace:
             clips = pd.read_parquet(self.tables / "clips.parquet", columns=["clip", "speaker"])
         if clips is None:
             return self.label
-        return f"{self.label} · {clips['clip'].nunique()} clips · {clips['speaker'].nunique()} speakers"
+        counts = {"clip": clips["clip"].nunique(), "speaker": clips["speaker"].nunique()}
+        return " · ".join([self.label, *(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())])
 
     def _record(self, path: Path) -> None:
         if self._run:

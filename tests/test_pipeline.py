@@ -227,6 +227,7 @@ def tree(tmp_path, monkeypatch):
         "evaluation": "import ser_utils.intervals",
         "intervals": "",
         "recognizer": "",
+        "pipeline": "from ser_utils import recognizer",
     }
     for name, source in sources.items():
         (package / f"{name}.py").write_text(source)
@@ -253,10 +254,12 @@ def test_editing_a_module_that_is_imported_even_indirectly_or_late_makes_a_noteb
 
 
 def test_editing_other_modules_or_comments_leaves_a_notebook_up_to_date(tree, tmp_path):
-    before = notebook_of(tmp_path, "from ser_utils import features")
+    cells = ["from ser_utils import features", "from ser_utils.pipeline import Workspace"]
+    before = notebook_of(tmp_path, *cells)
     (tree / "recognizer.py").write_text("x = 1")
+    (tree / "pipeline.py").write_text("from ser_utils import recognizer\nx = 1")
     (tree / "features.py").write_text("# why\n" + (tree / "features.py").read_text())
-    assert changed(before, notebook_of(tmp_path, "from ser_utils import features")) == set()
+    assert changed(before, notebook_of(tmp_path, *cells)) == set()
 
 
 def test_weights_parameters_and_tables_make_a_notebook_stale_but_not_the_number_of_jobs(tree, tmp_path):
@@ -491,6 +494,20 @@ def test_a_figure_says_what_it_was_made_from_once(workspace):
     assert (workspace.figures / "one.png").read_bytes() == first
 
 
+def test_a_shown_table_is_captioned_with_the_corpus_and_its_row_numbers_are_hidden(workspace, capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    InteractiveShell.instance()
+    table = pd.DataFrame({"emotion": ["anger", "fear"], "recall": [0.25, np.nan]})
+    with capture_output() as shown:
+        workspace.show(table, "Recalls", precision=2)
+        workspace.show(table.set_index("emotion"), "Recalls", precision=2)
+    first, second = (output.data["text/html"] for output in shown.outputs)
+    assert "<caption>Recalls · mine</caption>" in first and "0.25" in first and "–" in first
+    assert "row_heading" not in first and "row_heading" not in second and ">emotion</th>" in second
+
+
 def test_the_demo_corpus_is_called_synthetic(tmp_path):
     assert Workspace("demo", tmp_path).label == "demo (synthetic)"
 
@@ -502,6 +519,9 @@ def test_scores_of_several_notebooks_are_joined_and_a_rerun_replaces_its_own(wor
         work = Workspace(corpus, tmp_path)
         for system in systems:
             work.save_scores(pd.DataFrame([{**row, "system": system, "value": value}]))
+        if notebook == "04_b":
+            scores = pd.read_csv(tmp_path / "figures/mine/scores.csv")
+            assert list(zip(scores.system, scores.value, strict=True)) == [("b", 1 / 3), ("a", 1 / 3), ("c", 0.9)]
     scores = pd.read_csv(tmp_path / "figures/mine/scores.csv").set_index("system")
     assert dict(scores.value) == {"b": 0.1, "c": 0.9, "a": 0.9}
     with pytest.raises(SerError, match="scores lack the columns value"):
