@@ -172,8 +172,8 @@ def reliability(
     Parameters
     ----------
     bins : DataFrame
-        One row a bin: `confidence` (mean), `accuracy`, `clips`, optionally `low`, `high` of the accuracy and
-        `system`; empty bins (NaN) are left out. The area of a dot grows with its number of clips.
+        One row a bin, as `evaluation.reliability` gives it: `confidence` (mean), `accuracy`, `n` (clips), optionally
+        `low`, `high` of the accuracy and `system`. The area of a dot grows with its number of clips.
     """
     ax = _axes(ax, 5.6, 4.2)
     ax.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=1, label="honest")
@@ -187,14 +187,14 @@ def reliability(
         ax.scatter(
             x,
             y,
-            s=12 + 160 * part["clips"] / part["clips"].max(),
+            s=12 + 160 * part["n"] / part["n"].max(),
             color=colour,
             marker=marker,
             alpha=0.75,
             linewidths=0,
             label=system,
         )
-    total = int(rows.groupby("system")["clips"].sum().max() if "system" in rows else rows["clips"].sum())
+    total = round(rows.groupby("system")["n"].sum().max() if "system" in rows else rows["n"].sum())
     ax.set(
         xlim=(0, 100),
         ylim=(0, 102),

@@ -76,9 +76,11 @@ def f0_contour(signal: np.ndarray, sample_rate: int, *, low: float = 65.0, high:
 
     hop, frame = round(0.016 * sample_rate), 1 << int(np.ceil(np.log2(0.05 * sample_rate)))
     padded = np.pad(np.asarray(signal, np.float32), (0, max(0, frame - len(signal))))
+    # A milder prior on aperiodicity than librosa's (2, 18): rough and breathy voices count as voiced, too.
     f0, _, _ = librosa.pyin(
-        padded, fmin=low, fmax=high, sr=sample_rate, frame_length=frame, hop_length=hop, resolution=0.2
-    )
+        padded, fmin=low, fmax=high, sr=sample_rate, frame_length=frame, hop_length=hop, resolution=0.2,
+        beta_parameters=(2, 10),
+    )  # fmt: skip
     time = librosa.times_like(f0, sr=sample_rate, hop_length=hop)
     inside = time <= len(signal) / sample_rate
     return pd.DataFrame({"time": time[inside], "f0": f0[inside]})

@@ -382,7 +382,7 @@ class SegmentCNN(_Network):
     Each dimension is standardised with the training rows' statistics; one position-wise layer shrinks `dims`
     to `width` channels; two convolutions along time with pooling between them look for patterns; mean and
     standard deviation over time make a vector of one size from any number of frames; a linear layer decides.
-    The epoch with the lowest loss on held-out training speakers is kept.
+    The epoch with the highest UAR on held-out training speakers is kept, and its confidence set on them.
 
     Parameters
     ----------
@@ -416,6 +416,8 @@ class SegmentCNN(_Network):
         One row an epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
     held_out_ : list
         Speakers held out.
+    temperature_ : float
+        What the outputs were divided by, so that the network is as confident as it is right on those speakers.
     layer_weights_ : ndarray or None
         Learned share of each encoder layer, if X had several.
     """
@@ -480,6 +482,7 @@ class SegmentCNN(_Network):
                 weight_decay=self.weight_decay,
                 patience=self.patience,
             )
+        self.temperature_ = networks.calibrate(self.network_, X, codes, held)
         mix = getattr(self.network_, "mix", None)
         self.layer_weights_ = None if mix is None else mix.logits.detach().softmax(0).numpy()
         return self
@@ -504,7 +507,7 @@ class SpectrogramCNN(_Network):
 
     Attributes
     ----------
-    classes_, network_, history_, held_out_
+    classes_, network_, history_, held_out_, temperature_
         As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
     """
 
@@ -576,6 +579,7 @@ class SpectrogramCNN(_Network):
                 weight_decay=self.weight_decay,
                 patience=self.patience,
             )
+        self.temperature_ = networks.calibrate(network[first:], inputs, codes, held)
         self.network_ = network
         return self
 

@@ -275,20 +275,45 @@ def test_early_stopping_watches_speakers_that_are_not_trained_on():
     inside = np.isin(groups, held)
     assert balanced_accuracy_score(y[~inside], fitted.predict(X[~inside])) > 0.5
     assert fitted.history_["validation_uar"].max() < 0.45
-    # The more it learns, the worse the watched loss: an early epoch is kept and training ends early.
-    assert len(fitted.history_) < 30 and fitted.history_.loc[fitted.history_["kept"], "epoch"].item() <= 3
+    # What it learns is wrong for those it watches: the temperature takes its confidence away.
+    assert fitted.temperature_ > 4
 
 
-def test_the_epoch_with_the_lowest_watched_loss_is_kept():
+def test_the_epoch_with_the_highest_watched_score_is_kept():
     X, y, groups = maps()
     model = SegmentCNN(width=16, epochs=5, batch_size=32, learning_rate=0.01).fit(X, y, groups=groups)
     history = model.history_
     assert list(history.columns) == ["epoch", "train_loss", "validation_loss", "validation_uar", "kept"]
     assert history["kept"].sum() == 1
-    assert history.loc[history["kept"], "validation_loss"].item() == history["validation_loss"].min()
-    held = np.isin(groups, model.held_out_)
     kept_uar = history.loc[history["kept"], "validation_uar"].item()
+    assert kept_uar == history["validation_uar"].max()
+    held = np.isin(groups, model.held_out_)
     assert balanced_accuracy_score(y[held], model.predict(X[held])) == pytest.approx(kept_uar)
+
+
+def test_training_ends_when_nothing_gets_better():
+    X, _, groups = maps()
+    y = np.random.default_rng(0).choice(["anger", "fear"], size=len(X))
+    model = SegmentCNN(width=8, epochs=40, patience=2).fit(X, y, groups=groups)
+    kept = model.history_.loc[model.history_["kept"], "epoch"].item()
+    assert len(model.history_) == kept + 2 < 40
+
+
+def test_a_network_that_is_too_sure_is_calibrated_on_those_it_watches():
+    network = torch.nn.Sequential(torch.nn.Linear(1, 2))
+    with torch.no_grad():
+        network[0].weight[:] = torch.tensor([[-20.0], [20.0]])
+        network[0].bias[:] = 0
+    X, codes = np.sign(np.arange(400) % 2 - 0.5)[:, None], np.arange(400) % 2
+    codes[:100] = 1 - codes[:100]  # right in three of four cases, and always certain
+    temperature = networks.calibrate(network, X, codes, np.arange(400))
+    assert temperature == pytest.approx(16)
+    sure = networks.run(network, X).softmax(1).max(1).values.mean().item()
+    assert sure < 0.95
+    network[0].weight.data /= 4
+    networks.calibrate(network, X, codes, np.arange(400))
+    sure = networks.run(network, X).softmax(1).max(1).values.mean().item()
+    assert sure == pytest.approx(0.75, abs=0.03)
 
 
 def test_with_one_speaker_rows_are_held_out_instead_and_it_is_said():

@@ -414,7 +414,7 @@ def test_the_caterpillar_sorts_speakers_and_shades_gender():
 
 def test_reliability_leaves_out_empty_bins_and_grows_dots_with_clips():
     bins = pd.DataFrame(
-        {"confidence": [0.4, np.nan, 0.9], "accuracy": [0.5, np.nan, 0.7], "clips": [10, 0, 40]}
+        {"confidence": [0.4, np.nan, 0.9], "accuracy": [0.5, np.nan, 0.7], "n": [10.0, 0, 39.6]}
     )
     ax = error_plots.reliability(bins)
     dots = ax.collections[0]
