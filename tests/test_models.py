@@ -57,7 +57,7 @@ QUICK = {
     "svm": (SVM(), vectors),
     "probe": (LinearProbe(), vectors),
     "segment": (SegmentCNN(width=16, epochs=6, batch_size=32, learning_rate=0.01), maps),
-    "spectrogram": (SpectrogramCNN(epochs=3, batch_size=32), spectrograms),
+    "spectrogram": (SpectrogramCNN(epochs=6, batch_size=32, learning_rate=0.01), spectrograms),
 }
 every = pytest.mark.parametrize("name", QUICK)
 
