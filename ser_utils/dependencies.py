@@ -12,6 +12,7 @@ import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def fingerprints(book: Notebook, given: dict, tables: Path, corpus: str) -> dict
             json.dumps([book.reads, book.writes]),
         ),
         "parameters": digest(json.dumps(used, sort_keys=True, default=str)),
-        "module": digest(*(f"{name}\n{_code(name)}" for name in sorted(modules))),
+        "module": digest(*(f"{name}\n{_bare(_source(name))}" for name in sorted(modules))),
         "tables it reads": digest(*(digest(path) if path.exists() else "missing" for path in read)),
         "corpus": corpus,
         "encoder weights": _weights(modules, str(effective.get("encoder", ""))),
@@ -153,23 +154,30 @@ def _modules(cells: list[dict]) -> set[str]:
 
 def _imported(code: str) -> set[str]:
     """Modules of `ser_utils` named in import statements anywhere in the code."""
-    names = set()
+    return {name for name in _imports(code) if (ROOT / "ser_utils" / f"{name}.py").exists()}
+
+
+# Each module stands behind several notebooks: read it once. The text itself is the key, so an edit is seen.
+@lru_cache
+def _imports(code: str) -> frozenset[str]:
+    names: set[str] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ser_utils.")}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ser_utils":
             inner = node.module.split(".")[1:2]
             names |= set(inner) if inner else {alias.name for alias in node.names}
-    return {name for name in names if (ROOT / "ser_utils" / f"{name}.py").exists()}
+    return frozenset(names)
+
+
+@lru_cache
+def _bare(code: str) -> str:
+    """Code without comments and layout, which cannot change a result."""
+    return ast.dump(ast.parse(code))
 
 
 def _source(module: str) -> str:
     return (ROOT / "ser_utils" / f"{module}.py").read_text(encoding="utf-8")
-
-
-def _code(module: str) -> str:
-    """A module's code without comments and layout, which cannot change a result."""
-    return ast.dump(ast.parse(_source(module)))
 
 
 def _weights(modules: set[str], encoder: str) -> str:
