@@ -212,6 +212,8 @@ def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float 
 
     try:
         config, _ = ResNetModel.config_class.get_config_dict(name)
+        if not config:  # an empty folder, or nothing in the hub's cache
+            raise OSError(f"no config.json in {name}")
         if config.get("model_type") != "resnet":
             raise SerError(f"{name} is a {config.get('model_type')} model, not a ResNet: give weights=… of one.")
         level = logging.get_verbosity()

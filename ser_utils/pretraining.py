@@ -463,8 +463,8 @@ def normalise(waves: torch.Tensor) -> torch.Tensor:
 def start_filters(model: Wav2Vec2Model, waves: torch.Tensor) -> None:
     """Start a long first convolution as mel-spaced windowed sinusoids in four phases, of equal output on `waves`.
 
-    Rectified, four phases sum to the magnitude whatever the phase of the signal: the layer starts as a filter bank
-    instead of having to discover one. Nothing happens to kernels shorter than 10 ms.
+    Rectified, four phases sum to the magnitude, within a factor of √2 whatever the phase of the signal: the layer starts
+    as a filter bank instead of having to discover one. Nothing happens to kernels shorter than 10 ms.
     """
     conv = model.feature_extractor.conv_layers[0].conv
     channels, _, kernel = conv.weight.shape

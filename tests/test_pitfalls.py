@@ -142,7 +142,7 @@ def test_narrowband_changes_one_emotion_only(tmp_path):
 
 def test_shuffled_texts_keep_their_counts(clips):
     shuffled = pitfalls.shuffled_texts(clips)
-    assert (shuffled.text.value_counts() == clips.text.value_counts()).all() and (shuffled.text != clips.text).any()
+    assert sorted(shuffled.text) == sorted(clips.text) and (shuffled.text != clips.text).any()
 
 
 def test_the_estimators_are_scikit_learn_ones():
