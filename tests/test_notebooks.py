@@ -55,13 +55,20 @@ def test_code_cells_are_short_and_functions_live_in_the_module(path):
                 assert node.end_lineno - node.lineno < 12, f"{node.name} belongs into ser_utils"
 
 
+def tables_named(notebook, method, position):
+    """Names that stand at one position of the calls of a Workspace method."""
+    source = "\n".join(cell.source for cell in code_cells(notebook))
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    mine = [c for c in calls if c.func.attr == method and len(c.args) > position]
+    return {c.args[position].value for c in mine if isinstance(c.args[position], ast.Constant)}
+
+
 @every_notebook
 def test_a_notebook_says_what_it_reads_and_writes_and_does_so(path):
     notebook = nbformat.read(path, 4)
-    source = "\n".join(cell.source for cell in code_cells(notebook))
     declared = notebook.metadata["ser"]
-    assert set(re.findall(r"\.table\(\s*\"(\w+)\"", source)) == set(declared["reads"])
-    assert set(re.findall(r"\.save_table\([^\"]*\"(\w+)\"", source)) == set(declared["writes"])
+    assert tables_named(notebook, "table", 0) == set(declared["reads"])
+    assert tables_named(notebook, "save_table", 1) == set(declared["writes"])
 
 
 @every_notebook
