@@ -26,6 +26,7 @@ COLUMNS = {
 SYSTEMS = {
     "majority": "majority class",
     "spectrogram-cnn": "CNN pretrained on keywords, log-mel spectrograms",
+    "spectrogram-cnn-scratch": "the same CNN from random weights",
     "egemaps-svm": "SVM, eGeMAPS",
     "encoder-svm": "SVM, wav2vec2-nano",
     "encoder-probe": "linear probe, wav2vec2-nano",
