@@ -117,6 +117,7 @@ def _papermill(book: Notebook, given: dict, partial: Path, written: Path) -> Non
             parameters=given,
             kernel_name="python3",
             language="python",
+            start_timeout=300,  # on a busy machine a kernel needed more than papermill's 60 s
             progress_bar={"desc": book.name, "unit": "cell", "leave": False, "file": sys.stderr},
             kernel_manager_class=_kernel_manager({**_KERNEL_ENV, "SER_RUN": json.dumps(run)}, partial.parent),
             resources={"metadata": {"path": str(ROOT)}},
