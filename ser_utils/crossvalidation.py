@@ -2,10 +2,12 @@
 
 import inspect
 import itertools
+import math
 import os
 import sys
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,6 +17,10 @@ from ser_utils import EMOTIONS, SerError
 from ser_utils.predictions import name_rows, validate
 
 _SEARCHES = 500  # assignments of speakers to folds that are tried before giving up
+
+#: Seconds of work left below which `cross_validate` stays in this process: a new one first imports torch and
+#: scikit-learn, which takes several seconds of CPU time each, longer than most small corpora take in all.
+WORTH_PROCESSES = 20.0
 
 
 def folds(
@@ -206,8 +212,8 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Train on the other folds, judge this one: out-of-fold predictions of every segment.
 
-    Jobs (seeds × folds) run in joblib's processes with one thread each, so the table does not depend on
-    `n_jobs`.
+    Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. With `n_jobs` above
+    one they run in joblib's processes, unless they are so quick that starting these would take longer.
 
     Parameters
     ----------
@@ -240,7 +246,7 @@ def cross_validate(
     SerError
         If rows do not match, a segment's clip is not in `clips`, or the folds leak (see `check_folds`).
     """
-    import joblib
+    from joblib import delayed
     from sklearn.base import clone
     from tqdm.auto import tqdm
 
@@ -271,8 +277,8 @@ def cross_validate(
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
         jobs.append((seed, number, seeded, train, test))
 
-    calls = (joblib.delayed(_run_job)(X, emotion, speaker if takes_groups else None, names, *job) for job in jobs)
-    finished = joblib.Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls)
+    calls = [delayed(_run_job)(X, emotion, speaker if takes_groups else None, names, *job) for job in jobs]
+    finished = _results(calls, n_jobs)
     probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
 
     base = pd.DataFrame({
@@ -288,6 +294,22 @@ def cross_validate(
         tables.append(pd.concat([base, pd.DataFrame(table, columns=names)], axis=1).assign(seed=int(seed)))
     result = pd.concat(tables, ignore_index=True).assign(system=system)
     return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
+
+
+def _results(calls: list[tuple], n_jobs: int) -> Iterator:
+    """Run calls of `joblib.delayed` here while little work is left, the others in processes; in any order."""
+    import joblib
+
+    shortest = math.inf
+    for i, (function, arguments, options) in enumerate(calls):
+        # The first call may import much, so a second one is timed unless the first took long anyway.
+        timed = i > 1 or (i == 1 and shortest > WORTH_PROCESSES / 4)
+        if n_jobs != 1 and timed and shortest * (len(calls) - i) > WORTH_PROCESSES:
+            yield from joblib.Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls[i:])
+            return
+        started = time.perf_counter()
+        yield function(*arguments, **options)
+        shortest = min(shortest, time.perf_counter() - started)
 
 
 def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:

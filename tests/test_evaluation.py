@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import SIX, make_clips, make_predictions
 
-from ser_utils import SerError, evaluation
+from ser_utils import SerError, crossvalidation, evaluation
 
 # -------------------------------------------------------------------------------------------------------------- folds
 
@@ -174,7 +174,8 @@ def test_cross_validation_judges_every_segment_by_a_model_that_never_heard_its_s
     assert table.loc[test, list(SIX)].to_numpy() == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_table_does_not_depend_on_the_number_of_jobs():
+def test_the_table_does_not_depend_on_the_number_of_jobs(monkeypatch):
+    monkeypatch.setattr(crossvalidation, "WORTH_PROCESSES", 0)
     clips = make_clips(speakers=5, each=3)
     segments, X = whole(clips, 2), features(clips, 2)
     # Seeded, nested in a pipeline, and sensitive to the order of sums.
@@ -222,6 +223,7 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
     X[:] = 1
     X.flush()
     (tmp_path / "notes").mkdir(), (tmp_path / "joblib").mkdir()
+    monkeypatch.setattr(crossvalidation, "WORTH_PROCESSES", 0)  # these fits are too quick for processes
     monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path / "joblib"))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     evaluation.cross_validate(
@@ -230,9 +232,21 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
     )  # fmt: skip
     notes = [file.read_text().split() for file in (tmp_path / "notes").iterdir()]
     assert sorted(note[5] for note in notes) == ["s00,s01", "s00,s02", "s01,s02"]
-    for pid, blas, openmp, dumped, seed, _ in notes:
-        assert int(pid) != os.getpid() and blas == openmp == "1" and seed == "7"
+    for _, blas, openmp, dumped, seed, _ in notes:
+        assert blas == openmp == "1" and seed == "7"
         assert int(dumped) < X.nbytes / 10
+    # The first fit is timed in this process, the others run in workers.
+    assert [int(note[0]) == os.getpid() for note in sorted(notes, key=lambda note: note[5])] == [False, False, True]
+
+
+def test_quick_fits_stay_in_this_process_however_many_jobs_are_allowed(tmp_path):
+    clips = make_clips(speakers=3)
+    (tmp_path / "notes").mkdir()
+    evaluation.cross_validate(
+        Reporter(tmp_path / "notes"), features(clips), whole(clips), clips, folds=evaluation.folds(clips), system="r",
+        n_jobs=2, progress=False,
+    )  # fmt: skip
+    assert {int(file.read_text().split()[0]) for file in (tmp_path / "notes").iterdir()} == {os.getpid()}
 
 
 def test_a_run_in_this_process_takes_one_torch_thread_and_gives_the_others_back():
