@@ -19,8 +19,10 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
@@ -132,9 +134,10 @@ def _class_codes(y) -> tuple[np.ndarray, np.ndarray]:
 class SVM(ClassifierMixin, BaseEstimator):
     """Support vector machine with a Gaussian kernel on standardised features.
 
-    `C` and `gamma` are those with the best UAR over inner speaker-disjoint folds. The held-out decision
-    values of these folds then teach a multinomial logistic regression to turn decision values into
-    probabilities (Platt's scaling for several classes), so probabilities come from unseen speakers too.
+    `C` and `gamma` are those with the best UAR over inner speaker-disjoint folds. Probabilities are a softmax
+    of decision values, as sharp as the held-out decision values of these folds warrant. That sharpness is one
+    positive number, so it changes no decision; a regression on all decision values, as in Platt's scaling, can
+    turn them round where inner speakers differ much from each other (on nEMO it cost up to 40 points of UAR).
 
     Parameters
     ----------
@@ -152,6 +155,8 @@ class SVM(ClassifierMixin, BaseEstimator):
     classes_ : ndarray
     C_, gamma_ : float
         What was chosen.
+    sharpness_ : float
+        What decision values are multiplied with.
     search_ : DataFrame
         Columns `C`, `gamma`, `uar`: the inner score of every choice; empty where nothing could be split.
     """
@@ -211,8 +216,7 @@ class SVM(ClassifierMixin, BaseEstimator):
             kernel = rbf_kernel(self.X_, gamma=self.gamma_)
         self.machine_ = SVC(C=self.C_, kernel="precomputed", class_weight="balanced").fit(kernel, codes)
         decisions = np.concatenate(decisions) if splits else _decide(self.machine_, kernel)
-        self.calibrator_ = LogisticRegression(class_weight="balanced", max_iter=1000)
-        self.calibrator_.fit(decisions, codes[judged])
+        self.sharpness_ = _sharpness(decisions, codes[judged])
         return self
 
     def predict_proba(self, X) -> np.ndarray:
@@ -223,7 +227,7 @@ class SVM(ClassifierMixin, BaseEstimator):
             _decide(self.machine_, rbf_kernel(X[i : i + 1000], self.X_, gamma=self.gamma_))
             for i in range(0, len(X), 1000)
         ]
-        return self.calibrator_.predict_proba(np.concatenate(parts))
+        return softmax(self.sharpness_ * np.concatenate(parts), axis=1)
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each row."""
@@ -237,79 +241,54 @@ def _decide(machine: SVC, kernel: np.ndarray) -> np.ndarray:
     return values if values.ndim == 2 else np.stack([-values, values], axis=1)
 
 
-class LinearProbe(ClassifierMixin, BaseEstimator):
-    """Multinomial logistic regression on standardised features: what a linear read-out can tell.
+def _sharpness(decisions: np.ndarray, codes: np.ndarray) -> float:
+    """The factor, 0.05 to 20, with the lowest balanced cross-entropy of softmax(factor * decisions)."""
+    rows = np.arange(len(codes))
+    weight = 1 / np.bincount(codes)[codes]
 
-    Parameters
-    ----------
-    C : sequence of float
-        Inverse strengths of the L2 penalty to choose from, by UAR over inner speaker-disjoint folds.
-    inner_folds : int
-        Number of inner folds.
-    random_state : int
-        Seed of the inner folds.
+    def loss(log_factor: float) -> float:
+        return -(weight * log_softmax(np.exp(log_factor) * decisions, axis=1)[rows, codes]).sum()
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
+
+
+class LinearProbe(ClassifierMixin, BaseEstimator):
+    """Linear discriminant analysis with shrinkage: what a linear read-out can tell, without a setting to choose.
+
+    The covariance of each class is shrunk towards a multiple of the identity by the amount that Ledoit and Wolf
+    (2004) derive from the rows themselves, so features of hundreds of dimensions need neither a search nor an
+    inner split. Solved in closed form: a tenth of the time of a logistic regression with a searched penalty,
+    which scored no higher.
 
     Attributes
     ----------
     classes_ : ndarray
-    C_ : float
-        What was chosen.
-    search_ : DataFrame
-        Columns `C`, `uar`: the inner score of every choice; empty where nothing could be split.
     """
 
-    def __init__(
-        self,
-        C: Sequence[float] = (0.0003, 0.001, 0.003, 0.01, 0.1),
-        inner_folds: int = 3,
-        random_state: int = 0,
-    ):
-        self.C = C
-        self.inner_folds = inner_folds
-        self.random_state = random_state
-
     def fit(self, X, y, groups=None) -> LinearProbe:
-        """Choose `C`, then fit on all rows.
+        """Fit on all rows.
 
         Parameters
         ----------
         X : array-like, shape=(n, dims)
         y : array-like, shape=(n,)
             Classes.
-        groups : array-like, shape=(n,), optional
-            Speakers.
+        groups : array-like, optional
+            Speakers; not looked at, since there is nothing to choose.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = _class_codes(y)
-        splits = inner_splits(codes, _as_array(groups), self.inner_folds, self.random_state)
         self.scaler_ = StandardScaler().fit(X)
-        # float32 halves the time of a fit and changes no decision that matters.
-        X = self.scaler_.transform(X).astype(np.float32)
-        penalties = sorted(self.C)
-        guesses = {C: [] for C in penalties}
-        for fit, judge in splits:
-            # From strong to weak penalty, each fit starting at the one before.
-            probe = LogisticRegression(class_weight="balanced", max_iter=300, warm_start=True)
-            for C in penalties:
-                probe.set_params(C=C).fit(X[fit], codes[fit])
-                guesses[C].append(probe.predict(X[judge]))
-        if splits:
-            truth = np.concatenate([codes[judge] for _, judge in splits])
-            scores = [balanced_accuracy_score(truth, np.concatenate(guesses[C])) for C in penalties]
-            self.search_ = pd.DataFrame({"C": penalties, "uar": scores})
-            self.C_ = penalties[int(np.argmax(scores))]
-        else:
-            self.search_ = pd.DataFrame(columns=["C", "uar"])
-            self.C_ = penalties[len(penalties) // 2]
-        self.probe_ = LogisticRegression(C=self.C_, class_weight="balanced", max_iter=300)
-        self.probe_.fit(X, codes)
+        equal = np.full(len(self.classes_), 1 / len(self.classes_))
+        self.probe_ = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=equal)
+        self.probe_.fit(self.scaler_.transform(X), codes)
         return self
 
     def predict_proba(self, X) -> np.ndarray:
         """Probabilities of shape (n, classes), columns in the order of `classes_`."""
         check_is_fitted(self)
         X = self.scaler_.transform(validate_data(self, X, reset=False))
-        return self.probe_.predict_proba(X.astype(np.float32))
+        return self.probe_.predict_proba(X)
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each row."""
