@@ -223,7 +223,7 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
 
     name = str(name)
     untrained = name.endswith(UNTRAINED) and not Path(name).expanduser().is_dir()
-    folder = _find(name.removesuffix(UNTRAINED) if untrained else name, weights=not untrained)
+    folder = find(name.removesuffix(UNTRAINED) if untrained else name, weights=not untrained)
     with _quiet():
         config, extractor = _settings(folder, name)
         if untrained:
@@ -260,8 +260,8 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
     )
 
 
-def _find(name: str, *, weights: bool) -> Path:
-    """Return the folder that holds an encoder; from the hub if need be."""
+def find(name: str, *, weights: bool = True) -> Path:
+    """Return the folder that holds an encoder; from the hub if need be (with `weights=False` only its settings)."""
     shipped, folder = WEIGHTS / name, Path(name).expanduser()
     if "/" not in name and shipped.is_dir():
         return shipped

@@ -39,9 +39,11 @@ PROFILES: dict[str, dict] = {
         "pitfall_clips": 6,
         "explained_clips": 12,
         "changed_clips": 6,
+        "shares": [0.5],
+        "pretrain_steps": 40,
     },
     "demo": {},
-    "paper": {"seeds": [0, 1, 2, 3, 4], "epochs": 60},
+    "paper": {"seeds": [0, 1, 2, 3, 4], "epochs": 60, "pretrain_steps": 4000},
 }
 
 # Set by their own options, because the pipeline itself must know them.

@@ -188,6 +188,7 @@ def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     Parameters
     ----------
     folders : path or sequence of paths
+        A path of a file stands for that file.
 
     Returns
     -------
@@ -198,11 +199,12 @@ def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     SerError
         If a folder is missing or none of them holds a sound file.
     """
-    folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise SerError(f"--audio {folder} is not a folder: name folders of recordings.")
-    files = [p for d in folders for p in sorted(Path(d).rglob("*")) if p.suffix.lower() in _SOUND_FILES]
+        if not folder.exists():
+            raise SerError(f"--audio {folder} is not there: name folders of recordings.")
+    found = [p for f in folders for p in ([f] if f.is_file() else sorted(f.rglob("*")))]
+    files = [p for p in found if p.suffix.lower() in _SOUND_FILES]
     if not files:
         names = ", ".join(map(str, folders))
         raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
@@ -380,6 +382,28 @@ def fit_codes(vectors: np.ndarray, codes: int, *, seed: int = 0) -> np.ndarray:
     few = np.asarray(vectors[chosen], np.float32)
     model = MiniBatchKMeans(min(codes, len(few)), batch_size=4096, n_init=1, max_iter=20, random_state=seed)
     return model.fit(few).cluster_centers_.astype(np.float32)
+
+
+def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
+    """Count how often each code of a `clusters` run is the target in some speech.
+
+    Parameters
+    ----------
+    speech : Speech
+        As `prepare` returns it.
+    run : path
+        Folder of the run, with its checkpoint.
+
+    Returns
+    -------
+    ndarray of int, shape=(codes,)
+    """
+    centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
+    counts = np.zeros(len(centres), np.int64)
+    for first in range(0, len(speech.acoustics), 20_000):
+        rows = torch.from_numpy(np.array(speech.acoustics[first : first + 20_000, : _MFCCS + 3]))
+        counts += np.bincount(_nearest(rows, centres).numpy(), minlength=len(centres))
+    return counts
 
 
 def _nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:

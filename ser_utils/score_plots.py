@@ -437,6 +437,34 @@ def hours_heard(
     return _finish_curve(ax, rows, metric, chance, "speech heard in pre-training [h] (0 = untrained)", title)
 
 
+def labels_curve(
+    scores: pd.DataFrame,
+    metric: str = "uar",
+    *,
+    share: str,
+    chance: float | None = None,
+    title: str = "How many labels does it take?",
+    ax: Axes | None = None,
+) -> Axes:
+    """Score against the share of labels used in training (logarithmic), a curve for each system.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Columns `share` (above 0, up to 1), `value`, `low`, `high`, optionally `system`, `metric`, `clips`, `speakers`.
+    share : str
+        Of what it is the share, such as "training speakers".
+    """
+    ax = _axes(ax, 6, 3.6)
+    rows = _metric_rows(scores, metric)
+    _curves(rows, "share", ("system",), ax)
+    ax.set_xscale("log", base=2)
+    ticks = sorted(rows["share"].unique())
+    ax.set_xticks(ticks, [f"{100 * t:.3g} %" for t in ticks])
+    ax.minorticks_off()
+    return _finish_curve(ax, rows, metric, chance, f"share of the {share}", title)
+
+
 def inner_curve(
     inner: pd.DataFrame,
     *,

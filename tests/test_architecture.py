@@ -18,7 +18,7 @@ ROWS = [
     {"store", "features"},
     {"networks", "models"},
     {"intervals", "predictions", "crossvalidation", "calibration", "audit", "evaluation"},
-    {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "recognizer"},
+    {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing", "recognizer"},
     {"plots", "corpus_plots", "score_plots", "error_plots", "explanation_plots"},
     {"workspace"},
     {"report", "dependencies", "execution", "pipeline", "readme"},

@@ -371,6 +371,15 @@ def test_curves_show_each_systems_values_and_band(scores, function, column):
     assert len(ax.collections) == 3  # a band each
 
 
+def test_the_curve_over_labels_names_the_share_at_every_point(scores):
+    clip = scores[scores["level"] == "clip"]
+    table = pd.concat([clip.assign(share=x) for x in (0.125, 1.0, 0.5)])
+    ax = score_plots.labels_curve(table, share="training speakers", chance=1 / 6)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["12.5 %", "50 %", "100 %"]
+    assert ax.get_xlabel() == "share of the training speakers"
+    assert len(ax.collections) == 3
+
+
 def test_the_inner_curve_marks_the_chosen_setting():
     inner = pd.DataFrame({"C": [0.1, 0.1, 1, 1], "fold": [0, 1, 0, 1], "score": [0.4, 0.5, 0.6, 0.5]})
     ax = score_plots.inner_curve(inner, chosen=1)

@@ -247,9 +247,23 @@ def test_unusable_arguments_are_named_in_one_line(arguments, words, speech, tmp_
 
 def test_folders_without_audio_are_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no sound")
-    for folder, words in ((tmp_path, "no sound files"), (tmp_path / "missing", "not a folder")):
+    for folder, words in ((tmp_path, "no sound files"), (tmp_path / "missing", "is not there")):
         with pytest.raises(SerError, match=words):
             pretraining.pretrain(folder, tmp_path / "out", steps=2)
+
+
+def test_single_files_can_be_named_beside_folders(speech, tmp_path):
+    (tmp_path / "more").mkdir()
+    soundfile.write(tmp_path / "more" / "x.wav", np.zeros(1600, np.float32), 16_000)
+    found = pretraining.sound_files([speech / "3.wav", tmp_path / "more"])
+    assert [f.name for f in found] == ["3.wav", "x.wav"]
+
+
+def test_code_counts_add_up_to_the_frames_and_follow_the_clusters(speech, cache, trained):
+    heard = pretraining.prepare(speech, cache, progress=False)
+    counts = pretraining.code_counts(heard, trained)
+    assert counts.shape == (12,) and counts.sum() == len(heard.acoustics)
+    assert (counts > 0).all(), "k-means leaves no cluster empty on its own data"
 
 
 def test_too_little_speech_and_a_folder_in_use_are_refused(speech, cache, trained, tmp_path):
