@@ -35,7 +35,7 @@ PROFILES: dict[str, dict] = {
         "epochs": 4,
         "lengths": [0.5, 1.0, 2.0],
         "crop_lengths": [1.0],
-        "clips_per_speaker": 9,
+        "clips_per_speaker": 6,
         "pitfall_clips": 6,
         "explained_clips": 12,
         "changed_clips": 6,

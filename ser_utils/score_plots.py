@@ -432,7 +432,7 @@ def hours_heard(
     if len(positive):  # symmetric log: zero hours has a place, octaves are equally wide
         ax.set_xscale("symlog", linthresh=float(positive.min()), base=2)
         ticks = sorted(rows["hours"].unique())
-        ax.set_xticks(ticks, [f"{t:.2g}" for t in ticks])
+        ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
         ax.minorticks_off()
     return _finish_curve(ax, rows, metric, chance, "speech heard in pre-training [h] (0 = untrained)", title)
 
