@@ -371,8 +371,8 @@ class SegmentCNN(_Network):
         Share of the pooled values blanked while training.
     masking : float
         Largest share of frames, and of dimensions, blanked while training (SpecAugment).
-    epochs : int
-        Passes over the training rows, at most.
+    epochs : int, optional
+        Passes over the training rows, at most; as many as make `networks.UPDATES` updates where not given.
     batch_size : int
         Rows a step.
     learning_rate : float
@@ -409,7 +409,7 @@ class SegmentCNN(_Network):
         width: int = 64,
         dropout: float = 0.3,
         masking: float = 0.2,
-        epochs: int = 10,
+        epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.01,
@@ -498,7 +498,7 @@ class SpectrogramCNN(_Network):
         weights: str = "keyword-cnn",
         freeze: int | None = None,
         dropout: float = 0.3,
-        epochs: int = 8,
+        epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.01,

@@ -28,6 +28,11 @@ from ser_utils import SerError
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+#: Steps of the optimiser that training is meant to take. Passes over the data would be the wrong measure: a corpus six
+#: times as large does not need six times the steps, and a small one is not done after the few that ten passes make.
+UPDATES = 200
+
+
 class PairFrames(nn.Module):
     """Average neighbouring frames two by two; an odd last one is left out.
 
@@ -333,7 +338,7 @@ def train(
     fit: np.ndarray,
     held: np.ndarray,
     *,
-    epochs: int,
+    epochs: int | None,
     batch_size: int,
     learning_rate: float,
     weight_decay: float,
@@ -355,7 +360,9 @@ def train(
         Class of each row; every class occurs among `fit`.
     fit, held : ndarray of int
         Rows to train on, and rows to watch. Without held-out rows the last epoch is kept.
-    epochs, batch_size, learning_rate, weight_decay
+    epochs : int, optional
+        Passes over `fit`, at most. Where not given: as many as make about `UPDATES` updates, three at least.
+    batch_size, learning_rate, weight_decay
         As usual; the learning rate is the highest of the cycle.
     patience : int
         Stop after so many epochs without a better one.
@@ -370,6 +377,8 @@ def train(
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     n_batches = math.ceil(len(fit) / batch_size)
+    if epochs is None:
+        epochs = max(3, round(UPDATES / n_batches))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
     history, best_score, best_epoch, best = [], None, None, None

@@ -101,7 +101,7 @@ def nano_config(**changes) -> Wav2Vec2Config:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `pretrain` trains.
+    """How `pretrain` trains. The defaults are those of the shipped `wav2vec2-nano`.
 
     Attributes
     ----------
@@ -131,16 +131,16 @@ class Recipe:
         Changes to `nano_config`.
     """
 
-    batch: int = 8
-    crop_seconds: float = 2.5
-    learning_rate: float = 1e-3
+    batch: int = 6
+    crop_seconds: float = 2.0
+    learning_rate: float = 1.5e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
-    mask_share: float = 0.5
+    mask_share: float = 0.4
     mask_frames: int = 10
     codes: int = 200
-    unmasked_weight: float = 0.5
-    regression_weight: float = 0.5
+    unmasked_weight: float = 1.0
+    regression_weight: float = 1.0
     noise: float = 0.4
     room: float = 0.15
     filters: bool = True

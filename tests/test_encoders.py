@@ -1,5 +1,6 @@
 """Encoders: every family, chosen layers, batches, and what is said when there is nothing to load."""
 
+import importlib.util
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -271,3 +272,22 @@ def test_weights_that_lack_a_part_are_refused_not_filled_with_noise(folder, tmp_
 def test_an_unknown_folder_gets_one_line(name):
     with pytest.raises(SerError, match="there is no folder"):
         encoders.load(name)
+
+
+def test_the_card_of_the_nano_says_what_the_files_beside_it_say():
+    folder = encoders.find("wav2vec2-nano")
+    card, facts = (folder / "README.md").read_text(encoding="utf-8"), json.loads((folder / "training.json").read_text())
+    recipe = facts["recipe"]
+    for said in (
+        f"{facts['steps']} updates of {recipe['batch']} crops of {recipe['crop_seconds']:g} s",
+        f"{facts['hours_heard']:.1f} hours heard",
+        f"{facts['seconds']:.0f} s on one thread",
+        f"{facts['parameters'] / 1e6:.1f} M parameters",
+        f"{facts['speech_hours']:.2f} hours",
+        f"`layer` in `training.json` is {facts['layer']}",
+    ):
+        assert said in card, said
+    spec = importlib.util.spec_from_file_location("probe_by_hours", folder / "probe_by_hours.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.card_table() in card, "run probe_by_hours.py again"

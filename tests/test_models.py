@@ -408,6 +408,18 @@ def test_masks_blank_stretches_in_training_only():
     assert torch.equal(mask.eval()(x), x)
 
 
+def test_without_epochs_training_takes_as_many_updates_on_few_rows_as_on_many(monkeypatch):
+    monkeypatch.setattr(networks, "UPDATES", 24)
+    passes = {}
+    for n in (64, 256, 2048):
+        X, y, groups = maps(n=n)
+        model = SegmentCNN(width=4, batch_size=32, patience=99).fit(X, y, groups=groups)
+        passes[n] = len(model.history_)
+    updates = {n: count * np.ceil(n * 5 / 6 / 32) for n, count in passes.items()}
+    assert 18 <= updates[64] <= 30 and 18 <= updates[256] <= 30
+    assert passes[2048] == 3, "three passes at least"
+
+
 def test_the_receptive_field_is_what_changing_frames_shows():
     # Ones as weights and a rise in the middle: nothing can cancel, so whatever moves has been seen.
     network = networks.segment_network(

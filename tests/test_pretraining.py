@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Model
 
-from ser_utils import SerError, pretraining
+from ser_utils import SerError, encoders, pretraining
 
 TINY = dict(
     hidden_size=32,
@@ -250,6 +251,11 @@ def test_folders_without_audio_are_named(tmp_path):
     for folder, words in ((tmp_path, "no sound files"), (tmp_path / "missing", "is not there")):
         with pytest.raises(SerError, match=words):
             pretraining.pretrain(folder, tmp_path / "out", steps=2)
+
+
+def test_the_command_pretrains_as_the_shipped_encoder_was():
+    shipped = json.loads((encoders.find("wav2vec2-nano") / "training.json").read_text())["recipe"]
+    assert asdict(pretraining.Recipe()) == shipped
 
 
 def test_single_files_can_be_named_beside_folders(speech, tmp_path):
