@@ -359,9 +359,10 @@ class SegmentCNN(_Network):
     """A small convolutional network over the feature maps of segments.
 
     Frames are averaged two by two; each dimension is standardised with the training rows' statistics; one
-    position-wise layer shrinks `dims` to `width` channels; two convolutions along time with pooling between them look for patterns; mean and
-    standard deviation over time make a vector of one size from any number of frames; a linear layer decides.
-    The epoch with the highest UAR on held-out training speakers is kept, and its confidence set on them.
+    position-wise layer shrinks `dims` to `width` channels; two convolutions along time with pooling between them
+    look for patterns; mean and standard deviation over time make a vector of one size from any number of frames; a
+    linear layer decides. The epoch with the highest UAR on held-out training speakers is kept, and its confidence
+    set on them.
 
     Parameters
     ----------
