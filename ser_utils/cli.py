@@ -195,13 +195,14 @@ def _pretrain(options: argparse.Namespace) -> int:
     from ser_utils import pretraining
 
     given = {"objective": options.objective, "minutes": options.minutes, "steps": options.steps}
-    pretraining.pretrain(
+    out = pretraining.pretrain(
         options.audio,
         options.out,
         resume=options.resume,
         seed=options.seed,
         **{name: value for name, value in given.items() if value is not None},
     )
+    print(f"encoder: {out}; use it with `ser run --encoder {out}`")
     return 0
 
 

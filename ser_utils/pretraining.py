@@ -886,7 +886,8 @@ def _save_encoder(model: Wav2Vec2Model, folder: Path, *, half: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / ".part"
     weights = {k: v.half() if half else v for k, v in model.state_dict().items()}
-    model.save_pretrained(part, state_dict=weights)
+    with encoders._quiet():  # a bar for each of many small files would tear ours apart
+        model.save_pretrained(part, state_dict=weights)
     Wav2Vec2FeatureExtractor(
         feature_size=1, sampling_rate=RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True
     ).save_pretrained(part)

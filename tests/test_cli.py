@@ -1,12 +1,15 @@
 """The `ser` command: exit status, one-line errors, help."""
 
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile
 from small import write_corpus, write_notebook
 
-from ser_utils import cli, corpora, pipeline
+from ser_utils import cli, corpora, encoders, pipeline
 
 
 @pytest.fixture
@@ -100,6 +103,25 @@ def test_arguments_that_make_no_sense_are_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2 and "usage: ser" in capsys.readouterr().err
+
+
+def test_an_encoder_is_pretrained_resumed_and_named_at_the_end(tmp_path, capsys):
+    speech, out = tmp_path / "speech", tmp_path / "mine"
+    speech.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.05, (4, 4 * 16_000)).astype("float32")
+    for number, wave in enumerate(noise):
+        soundfile.write(speech / f"{number}.wav", wave, 16_000)
+    given = ["pretrain", "--audio", str(speech), "--out", str(out), "--steps"]
+    assert cli.main([*given, "2"]) == 0
+    assert str(out) in capsys.readouterr().out
+    assert "add --resume" in refused(capsys, *given, "3")
+    assert cli.main([*given, "3", "--resume"]) == 0
+    assert json.loads((out / "training.json").read_text())["steps"] == 3
+    assert encoders.load(str(out)).encode(noise[:1, :16_000]).shape == (1, 1, 49, 256)
+
+
+def test_pretraining_on_nothing_is_status_2(tmp_path, capsys):
+    assert "is not there" in refused(capsys, "pretrain", "--audio", tmp_path / "none", "--out", tmp_path, "--steps", 2)
 
 
 def test_corpora_lists_each_with_its_licence_and_what_is_on_disk(tmp_path, monkeypatch, capsys):
