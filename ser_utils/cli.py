@@ -6,6 +6,7 @@ Exit status: 0 done; 1 a notebook failed; 2 unusable arguments or data; 130 inte
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,6 +129,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--objective", metavar="NAME", help="what is learned from the audio")
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
+
+    sub = command(
+        "bench",
+        _bench,
+        "time extraction, training and more beside what one would otherwise write",
+        "  ser bench\n  ser bench --corpus nemo --data ../shared/data/nemo --json > bench.json",
+        "nothing is kept: run it again",
+    )
+    sub.add_argument("--corpus", default="demo", metavar="NAME|CSV", help="whose recordings are used (default: demo)")
+    sub.add_argument("--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)")
+    sub.add_argument("--rounds", type=_positive(int), default=3, metavar="N", help="timed rounds of a row (default: 3)")
+    sub.add_argument("--json", action="store_true", help="print JSON; progress goes to the error stream")
     return parser
 
 
@@ -203,6 +216,20 @@ def _pretrain(options: argparse.Namespace) -> int:
         **{name: value for name, value in given.items() if value is not None},
     )
     print(f"encoder: {out}; use it with `ser run --encoder {out}`")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from ser_utils import bench
+
+    progress = sys.stderr if options.json else sys.stdout
+    result = bench.bench(
+        options.corpus, options.data, rounds=options.rounds, echo=lambda line: print(line, file=progress, flush=True)
+    )
+    if options.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
     return 0
 
 

@@ -21,7 +21,7 @@ ROWS = [
     {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing", "recognizer"},
     {"plots", "corpus_plots", "score_plots", "error_plots", "explanation_plots"},
     {"workspace"},
-    {"report", "dependencies", "execution", "pipeline", "readme"},
+    {"report", "dependencies", "execution", "pipeline", "readme", "bench"},
     {"cli"},
 ]
 RANK = {module: number for number, row in enumerate(ROWS) for module in row}
