@@ -28,8 +28,8 @@ from ser_utils import SerError
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-#: Steps of the optimiser that training is meant to take. Passes over the data would be the wrong measure: a corpus six
-#: times as large does not need six times the steps, and a small one is not done after the few that ten passes make.
+#: Steps of the optimiser that training is meant to take, in three passes over the data at least and ten at most: a corpus
+#: six times as large does not need six times the steps.
 UPDATES = 200
 
 
@@ -361,7 +361,7 @@ def train(
     fit, held : ndarray of int
         Rows to train on, and rows to watch. Without held-out rows the last epoch is kept.
     epochs : int, optional
-        Passes over `fit`, at most. Where not given: as many as make about `UPDATES` updates, three at least.
+        Passes over `fit`, at most. Where not given: as many as make about `UPDATES` updates, three to ten.
     batch_size, learning_rate, weight_decay
         As usual; the learning rate is the highest of the cycle.
     patience : int
@@ -378,7 +378,7 @@ def train(
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     n_batches = math.ceil(len(fit) / batch_size)
     if epochs is None:
-        epochs = max(3, round(UPDATES / n_batches))
+        epochs = min(10, max(3, round(UPDATES / n_batches)))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
     history, best_score, best_epoch, best = [], None, None, None
