@@ -418,7 +418,7 @@ def hours_heard(
     title: str = "What do more hours of unlabelled speech buy?",
     ax: Axes | None = None,
 ) -> Axes:
-    """Score against hours of unlabelled speech heard in pre-training, a curve for each system; 0 = untrained.
+    """Score against hours of unlabelled speech heard in pre-training, a curve for each system.
 
     Parameters
     ----------
@@ -434,7 +434,7 @@ def hours_heard(
         ticks = sorted(rows["hours"].unique())
         ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
         ax.minorticks_off()
-    return _finish_curve(ax, rows, metric, chance, "speech heard in pre-training [h] (0 = untrained)", title)
+    return _finish_curve(ax, rows, metric, chance, "speech heard in pre-training [h] (0 = before it)", title)
 
 
 def labels_curve(
