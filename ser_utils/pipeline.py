@@ -40,7 +40,7 @@ PROFILES: dict[str, dict] = {
         "explained_clips": 12,
         "changed_clips": 6,
         "shares": [0.5],
-        "pretrain_steps": 40,
+        "pretrain_steps": 12,
     },
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "epochs": 60, "pretrain_steps": 4000},

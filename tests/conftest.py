@@ -32,3 +32,8 @@ def write_tone(tmp_path):
         return path
 
     return write
+
+
+def pytest_collection_modifyitems(items):
+    """The notebooks end to end take longest: started first, they run beside all other files instead of after them."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
