@@ -6,12 +6,9 @@ plain sides are written as tutorials write them; they are not straw men, and whe
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -307,35 +304,6 @@ def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> C
     return Case(name, "loop over balanced_accuracy_score", resamples, "resamples", ours, other, agree)
 
 
-def warm_run(corpus: str, data: Path | None) -> dict | None:
-    """Seconds of an unchanged `ser run`, beside what its notebooks took when they ran; None before a first run."""
-    record = Workspace(corpus).tables / "run.json"
-    if not record.exists():
-        return None
-    command = [
-        sys.executable,
-        "-m",
-        "ser_utils.cli",
-        "run",
-        "--corpus",
-        corpus,
-        *(["--data", str(data)] if data else []),
-    ]
-    started = time.perf_counter()
-    said = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.perf_counter() - started
-    skipped = said.stdout.count("unchanged, skipped")
-    notebooks = json.loads(record.read_text(encoding="utf-8"))["notebooks"]
-    if said.returncode or skipped < len(notebooks):
-        return None
-    took = sum(entry["seconds"] for entry in notebooks.values())
-    return {
-        "row": "unchanged `ser run`", "beside": "its notebooks when they ran", "amount": skipped, "unit": "notebooks",
-        "ours": round(seconds, 2), "other": round(took, 1), "ratio": round(took / seconds, 1), "low": round(took / seconds, 1),
-        "high": round(took / seconds, 1), "agreement": "every table and figure by content",
-    }  # fmt: skip
-
-
 @contextmanager
 def _random_base():
     """A folder with an encoder of the size of facebook/wav2vec2-base: random weights take as long as trained ones."""
@@ -408,10 +376,6 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     cache = Workspace(corpus).cache
     frames = features.extract(table, segments, nano, layers=(nano.recommended_layer,), cache=cache, progress=False)
     measure(training(frames, segments, table, seeds=(0,), epochs=5))
-    warm = warm_run(corpus, data)
-    if warm:
-        rows.append(warm)
-        echo(line(warm))
     return {"machine": machine, "rows": rows}
 
 

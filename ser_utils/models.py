@@ -137,7 +137,7 @@ class SVM(ClassifierMixin, BaseEstimator):
     `C` and `gamma` are those with the best UAR over inner speaker-disjoint folds. Probabilities are a softmax
     of decision values, as sharp as the held-out decision values of these folds warrant. That sharpness is one
     positive number, so it changes no decision; a regression on all decision values, as in Platt's scaling, can
-    turn them round where inner speakers differ much from each other (on nEMO it cost up to 40 points of UAR).
+    turn them round where inner speakers differ much from each other (in one fold of nEMO it cost 40 points of UAR).
 
     Parameters
     ----------
