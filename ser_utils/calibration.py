@@ -3,14 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError
+from ser_utils import SerError, temperature
 from ser_utils.intervals import interval, weighted
 from ser_utils.predictions import FLOOR, at_level, codes, emotions_of, validate
-
-_TEMPERATURES = (
-    0.05,
-    20.0,
-)  # search range; a temperature at its end means that probabilities say next to nothing
 
 
 def _bin_sums(units, n_units: int, confidence: np.ndarray, hit: np.ndarray, bins: int) -> np.ndarray:
@@ -122,23 +117,11 @@ def reliability(predictions: pd.DataFrame, *, level: str = "clip", bins: int = 1
 # ---------------------------------------------------------------------------------------------- temperature
 
 
-def _soften(p: np.ndarray, temperature) -> np.ndarray:
+def _soften(p: np.ndarray, degree) -> np.ndarray:
     """Probabilities of logits divided by a temperature; log-probabilities serve as logits."""
-    logits = np.log(np.maximum(p, FLOOR)) / temperature
+    logits = np.log(np.maximum(p, FLOOR)) / degree
     shares = np.exp(logits - logits.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)
-
-
-def _fit_temperature(p: np.ndarray, true: np.ndarray) -> float:
-    from scipy.optimize import minimize_scalar
-
-    rows = np.arange(len(true))
-
-    def loss(log_temperature: float) -> float:
-        return -np.log(_soften(p, np.exp(log_temperature))[rows, true]).mean()
-
-    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
 
 
 def temperatures(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame:
@@ -168,7 +151,8 @@ def temperatures(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFr
             others = ~own["speaker"].isin(tested).to_numpy()  # by speaker: text-disjoint folds share speakers
             if not others.any():
                 raise SerError(f"fold {fold} of '{system}' tests every speaker: no one is left to fit a temperature on")
-            rows.append((system, seed, fold, _fit_temperature(p[others], true[others])))
+            logits = np.log(np.maximum(p[others], FLOOR))
+            rows.append((system, seed, fold, temperature.fit(logits, true[others], balanced=False)))
     return pd.DataFrame(rows, columns=["system", "seed", "fold", "temperature"])
 
 
@@ -176,10 +160,8 @@ def calibrate(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame
     """Predictions with softened (or sharpened) probabilities, see `temperatures`; decisions stay as they are."""
     table = at_level(predictions, level).reset_index(drop=True)
     names = emotions_of(table)
-    temperature = table.merge(temperatures(table, level=level), on=["system", "seed", "fold"], how="left")[
-        "temperature"
-    ]
-    table[names] = _soften(table[names].to_numpy(dtype=float), temperature.to_numpy()[:, None])
+    fitted = table.merge(temperatures(table, level=level), on=["system", "seed", "fold"], how="left")
+    table[names] = _soften(table[names].to_numpy(dtype=float), fitted["temperature"].to_numpy()[:, None])
     return table
 
 

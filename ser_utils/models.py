@@ -19,8 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
@@ -31,7 +30,7 @@ from sklearn.svm import SVC
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ser_utils import SerError, networks
+from ser_utils import SerError, networks, temperature
 
 # ---------------------------------------------------------------------------------------------------------
 # Splits inside the training rows
@@ -135,7 +134,7 @@ class SVM(ClassifierMixin, BaseEstimator):
     """Support vector machine with a Gaussian kernel on standardised features.
 
     `C` and `gamma` are those with the best UAR over inner speaker-disjoint folds. Probabilities are a softmax
-    of decision values, as sharp as the held-out decision values of these folds warrant. That sharpness is one
+    of decision values, at the temperature that the held-out decision values of these folds ask for. That is one
     positive number, so it changes no decision; a regression on all decision values, as in Platt's scaling, can
     turn them round where inner speakers differ much from each other (in one fold of nEMO it cost 40 points of UAR).
 
@@ -155,8 +154,8 @@ class SVM(ClassifierMixin, BaseEstimator):
     classes_ : ndarray
     C_, gamma_ : float
         What was chosen.
-    sharpness_ : float
-        What decision values are multiplied with.
+    temperature_ : float
+        What decision values are divided by.
     search_ : DataFrame
         Columns `C`, `gamma`, `uar`: the inner score of every choice; empty where nothing could be split.
     """
@@ -216,7 +215,7 @@ class SVM(ClassifierMixin, BaseEstimator):
             kernel = rbf_kernel(self.X_, gamma=self.gamma_)
         self.machine_ = SVC(C=self.C_, kernel="precomputed", class_weight="balanced").fit(kernel, codes)
         decisions = np.concatenate(decisions) if splits else _decide(self.machine_, kernel)
-        self.sharpness_ = _sharpness(decisions, codes[judged])
+        self.temperature_ = temperature.fit(decisions, codes[judged], balanced=True)
         return self
 
     def predict_proba(self, X) -> np.ndarray:
@@ -227,7 +226,7 @@ class SVM(ClassifierMixin, BaseEstimator):
             _decide(self.machine_, rbf_kernel(X[i : i + 1000], self.X_, gamma=self.gamma_))
             for i in range(0, len(X), 1000)
         ]
-        return softmax(self.sharpness_ * np.concatenate(parts), axis=1)
+        return softmax(np.concatenate(parts) / self.temperature_, axis=1)
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each row."""
@@ -239,17 +238,6 @@ def _decide(machine: SVC, kernel: np.ndarray) -> np.ndarray:
     """Decision values of shape (n, classes), also for two classes."""
     values = machine.decision_function(kernel)
     return values if values.ndim == 2 else np.stack([-values, values], axis=1)
-
-
-def _sharpness(decisions: np.ndarray, codes: np.ndarray) -> float:
-    """The factor, 0.05 to 20, with the lowest balanced cross-entropy of softmax(factor * decisions)."""
-    rows = np.arange(len(codes))
-    weight = 1 / np.bincount(codes)[codes]
-
-    def loss(log_factor: float) -> float:
-        return -(weight * log_softmax(np.exp(log_factor) * decisions, axis=1)[rows, codes]).sum()
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 
 
 class LinearProbe(ClassifierMixin, BaseEstimator):
@@ -411,10 +399,10 @@ class SegmentCNN(_Network):
         dropout: float = 0.3,
         masking: float = 0.2,
         epochs: int | None = None,
-        batch_size: int = 128,
+        batch_size: int = 64,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.01,
-        patience: int = 4,
+        patience: int = 3,
         validation: float = 0.15,
         random_state: int = 0,
     ):
@@ -442,17 +430,19 @@ class SegmentCNN(_Network):
             Speakers.
         """
         X, codes, fit, held = self._split(X, y, groups)
+        pairs = networks.precompute(networks.PairFrames(), X)
         axes = (0, 1) if X.ndim == 3 else (0, 2)  # a mean a dimension (and layer), over rows and frames
-        mean, deviation = networks.statistics(X, fit, axes)
+        mean, deviation = networks.statistics(pairs, fit, axes)
         if X.ndim == 3:
             mean, deviation = mean[0], deviation[0]
         with _seeded(self.random_state):
             self.network_ = networks.segment_network(
                 mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
             )
+            after_pairs = self.network_[1:]
             self.history_ = networks.train(
-                self.network_,
-                X,
+                after_pairs,
+                pairs,
                 codes,
                 fit,
                 held,
@@ -462,7 +452,7 @@ class SegmentCNN(_Network):
                 weight_decay=self.weight_decay,
                 patience=self.patience,
             )
-        self.temperature_ = networks.calibrate(self.network_, X, codes, held)
+        self.temperature_ = networks.calibrate(after_pairs, pairs, codes, held)
         mix = getattr(self.network_, "mix", None)
         self.layer_weights_ = None if mix is None else mix.logits.detach().softmax(0).numpy()
         return self
@@ -500,7 +490,7 @@ class SpectrogramCNN(_Network):
         freeze: int | None = None,
         dropout: float = 0.3,
         epochs: int | None = None,
-        batch_size: int = 128,
+        batch_size: int = 64,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.01,
         patience: int = 3,
@@ -542,11 +532,7 @@ class SpectrogramCNN(_Network):
             if not 0 <= freeze <= len(blocks):
                 raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
             first = blocks[freeze - 1] + 1 if freeze else 0
-            inputs = X
-            if freeze:  # half precision: the frozen part's outputs are as large as the spectrograms
-                rows = range(0, len(X), 256)
-                part = [networks.run(network[:first], X[i : i + 256]).half().numpy() for i in rows]
-                inputs = np.concatenate(part)
+            inputs = networks.precompute(network[:first], X) if freeze else X
             self.history_ = networks.train(
                 network[first:],
                 inputs,

@@ -5,6 +5,7 @@ Nothing here is used for a score that the compendium reports.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,30 +89,44 @@ class BlindCNN(models.SegmentCNN):
 
 
 def cross_validate_peeking(
-    X, segments: pd.DataFrame, clips: pd.DataFrame, *, folds: pd.Series, seeds: Sequence[int], system: str, **settings
+    X,
+    segments: pd.DataFrame,
+    clips: pd.DataFrame,
+    *,
+    folds: pd.Series,
+    seeds: Sequence[int],
+    system: str,
+    n_jobs: int = 1,
+    **settings,
 ) -> pd.DataFrame:
     """Out-of-fold predictions of `PeekingCNN(**settings)`, as `evaluation.cross_validate` gives them.
 
     Parameters
     ----------
     X : array, shape=(segments, frames, dims)
+    n_jobs : int
+        Networks trained at the same time.
     **settings
         Of the network.
     """
+    from joblib import Parallel, delayed
+
     facts = clips.set_index("clip")
     fold_of = segments["clip"].map(folds).to_numpy()
     y = segments["clip"].map(facts["emotion"]).to_numpy()
     names = sorted(set(y))
-    parts = []
-    for seed in seeds:
-        for fold in np.unique(fold_of):
-            tested = fold_of == fold
-            cnn = clone(PeekingCNN(**settings)).set_params(random_state=seed).fit(X, y, groups=tested)
-            rows = segments.loc[tested, ["clip", "start", "end"]].reset_index(drop=True)
-            probabilities = pd.DataFrame(cnn.predict_proba(X[np.flatnonzero(tested)]), columns=cnn.classes_)
-            rows = rows.assign(system=system, seed=seed, fold=fold, emotion=y[tested])
-            rows["speaker"] = rows["clip"].map(facts["speaker"])
-            parts.append(rows.join(probabilities.reindex(columns=names, fill_value=0.0)))
+
+    def peek(seed: int, fold: int) -> pd.DataFrame:
+        tested = fold_of == fold
+        cnn = clone(PeekingCNN(**settings)).set_params(random_state=seed).fit(X, y, groups=tested)
+        rows = segments.loc[tested, ["clip", "start", "end"]].reset_index(drop=True)
+        probabilities = pd.DataFrame(cnn.predict_proba(X[np.flatnonzero(tested)]), columns=cnn.classes_)
+        rows = rows.assign(system=system, seed=seed, fold=fold, emotion=y[tested])
+        rows["speaker"] = rows["clip"].map(facts["speaker"])
+        return rows.join(probabilities.reindex(columns=names, fill_value=0.0))
+
+    jobs = itertools.product(seeds, np.unique(fold_of))
+    parts = Parallel(n_jobs)(delayed(peek)(seed, fold) for seed, fold in jobs)
     table = pd.concat(parts, ignore_index=True)
     return table[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *emotions_of(table)]]
 

@@ -16,6 +16,7 @@ ROWS = [
     {"audio"},
     {"encoders", "pretraining"},
     {"store", "features"},
+    {"temperature"},
     {"networks", "models"},
     {"intervals", "predictions", "crossvalidation", "calibration", "audit", "evaluation"},
     {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing", "recognizer"},

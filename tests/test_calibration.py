@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from tables import SIX, make_clips, make_predictions
 
-from ser_utils import SerError, calibration, evaluation
+from ser_utils import SerError, evaluation, temperature
 
 
 def two_class(confidence, right, speakers=None, folds=None):
@@ -99,7 +99,7 @@ def test_temperatures_from_other_folds_are_those_that_entirely_new_speakers_ask_
             facts = clips.loc[here, ["clip", "speaker", "emotion"]].reset_index(drop=True)
             table.append(pd.concat([facts.assign(system="lr", seed=0, fold=fold), shares], axis=1))
             truth = pd.Index(model.classes_).get_indexer(strangers["emotion"])
-            wanted.append(calibration._fit_temperature(model.predict_proba(X_new), truth))
+            wanted.append(temperature.fit(model.predict_log_proba(X_new), truth, balanced=False))
         found.extend(evaluation.temperatures(pd.concat(table, ignore_index=True))["temperature"])
     assert np.log(wanted).mean() > 0.5  # there is over-confidence to correct
     assert np.log(found).mean() == pytest.approx(np.log(wanted).mean(), abs=0.15)  # three standard errors

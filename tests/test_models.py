@@ -331,7 +331,7 @@ def test_a_network_that_is_too_sure_is_calibrated_on_those_it_watches():
     X, codes = np.sign(np.arange(400) % 2 - 0.5)[:, None], np.arange(400) % 2
     codes[:100] = 1 - codes[:100]  # right in three of four cases, and always certain
     temperature = networks.calibrate(network, X, codes, np.arange(400))
-    assert temperature == pytest.approx(16)
+    assert temperature == pytest.approx(20, rel=1e-3)
     sure = networks.run(network, X).softmax(1).max(1).values.mean().item()
     assert sure < 0.95
     network[0].weight.data /= 4
@@ -392,7 +392,7 @@ def test_the_first_layer_makes_training_rows_standard():
     X, y, groups = maps()
     model = SegmentCNN(width=8, epochs=1).fit(X, y, groups=groups)
     rows = ~np.isin(groups, model.held_out_)
-    z = model.network_.standardise(torch.from_numpy(X[rows])).numpy()
+    z = model.network_[:2](torch.from_numpy(X[rows])).numpy()  # pairs of frames, standardised
     np.testing.assert_allclose(z.mean((0, 1)), 0, atol=1e-3)
     np.testing.assert_allclose(z.std((0, 1)), 1, atol=1e-3)
 
@@ -409,15 +409,15 @@ def test_masks_blank_stretches_in_training_only():
 
 
 def test_without_epochs_training_takes_as_many_updates_on_few_rows_as_on_many(monkeypatch):
-    monkeypatch.setattr(networks, "UPDATES", 24)
+    monkeypatch.setattr(networks, "UPDATES", 12)
     passes = {}
     for n in (64, 256, 2048):
         X, y, groups = maps(n=n)
         model = SegmentCNN(width=4, batch_size=32, patience=99).fit(X, y, groups=groups)
         passes[n] = len(model.history_)
     updates = {n: count * np.ceil(n * 5 / 6 / 32) for n, count in passes.items()}
-    assert 18 <= updates[64] <= 30 and 18 <= updates[256] <= 30
-    assert passes[2048] == 3, "three passes at least"
+    assert 9 <= updates[64] <= 15 and 9 <= updates[256] <= 15
+    assert passes[2048] == 2, "two passes at least"
 
 
 def test_the_receptive_field_is_what_changing_frames_shows():
