@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
 SAMPLE_RATE = 16_000
+
+# Half the length of the resampling filter, in zero crossings, and where it begins to fall, as a share of the Nyquist
+# frequency: what torchaudio's documentation gives for librosa's `kaiser_best`.
+_WIDTH, _ROLLOFF = 64, 0.9475937167399596
 
 
 def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -47,14 +52,76 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        what = "is not readable as audio" if Path(path).is_file() else "does not exist"
-        raise SerError(f"{path} {what}: {' '.join(str(error).split())}") from error
+        raise _unreadable(path, error) from error
     if wave.shape[0] == 0:
         raise SerError(f"{path} holds no samples: leave it out.")
     if not np.isfinite(wave).all():
         warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
         wave = np.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0)
     return resample(wave.mean(axis=1), rate, sample_rate)
+
+
+def stream(path: str | Path, *, seconds: float = 60.0) -> Iterator[np.ndarray]:
+    """Read a sound file piece by piece; joined, the pieces are what `read` returns.
+
+    For recordings of hours: memory is that of one piece.
+
+    Parameters
+    ----------
+    path : str or Path
+        Anything libsndfile reads.
+    seconds : float
+        About the length of a piece.
+
+    Yields
+    ------
+    ndarray, shape=(samples,), float32
+        Mono, at 16 kHz.
+
+    Raises
+    ------
+    SerError
+        As `read`.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield from _resampled_pieces(file, seconds)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
+    """Resample with enough of the neighbouring samples that no edge is heard."""
+    common = math.gcd(file.samplerate, SAMPLE_RATE)
+    cycle, made = file.samplerate // common, SAMPLE_RATE // common  # `cycle` samples become `made`
+    reach = 0 if cycle == made else cycle * (math.ceil(_WIDTH / _ROLLOFF / min(cycle, made)) + 1)  # of the filter
+    step = cycle * max(1, round(seconds * file.samplerate / cycle))
+    wave, begin, written, broken = np.empty(0, np.float32), 0, 0, False  # `wave` starts at sample `begin` of the file
+    while True:
+        wanted = written + step + reach - begin - wave.size
+        new = file.read(wanted, dtype="float32", always_2d=True)
+        broken |= not np.isfinite(new).all()
+        wave = np.concatenate([wave, np.nan_to_num(new, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)])
+        ended = len(new) < wanted
+        if ended and begin + wave.size == 0:
+            raise SerError(f"{file.name} holds no samples: leave it out.")
+        stop = begin + wave.size if ended else written + step
+        if stop > written:
+            result = resample(wave, file.samplerate, SAMPLE_RATE)
+            yield result[(written - begin) * made // cycle : -(-(stop - begin) * made // cycle)]
+        if ended:
+            break
+        written, kept = stop, max(0, stop - reach)
+        wave, begin = wave[kept - begin :], kept
+    if broken:
+        warnings.warn(f"{file.name} holds samples that are not numbers; they are read as silence.", stacklevel=3)
+
+
+def _unreadable(path: str | Path, error: Exception) -> SerError:
+    what = "is not readable as audio" if Path(path).is_file() else "does not exist"
+    return SerError(f"{path} {what}: {' '.join(str(error).split())}")
 
 
 def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -92,8 +159,8 @@ def _resampler(rate: int, new_rate: int):
         rate,
         new_rate,
         resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
+        lowpass_filter_width=_WIDTH,
+        rolloff=_ROLLOFF,
         beta=14.769656459379492,
     )
 

@@ -115,6 +115,34 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
+        "predict",
+        _predict,
+        "say which acted emotion recordings sound like, by a recognizer that `ser run` trained",
+        "  ser predict call.wav\n"
+        "  ser predict recordings/ --json > scores.json\n"
+        "  ser predict talk.mp3 --timeline --plot talk.png --model data/processed/ravdess/recognizer\n"
+        "\nA score says which of the actors' portrayals in the training corpus a voice resembles, not what a person feels.\n"
+        "It is tied to that corpus's language, speakers and room. Not for use on people without their consent.",
+    )
+    sub.add_argument("files", nargs="+", metavar="FILE", type=Path, help="recordings, or folders of them")
+    sub.add_argument(
+        "--model",
+        metavar="DIR",
+        type=Path,
+        help="folder of a recognizer (default: that of the demo corpus, trained on synthetic speech)",
+    )
+    sub.add_argument(
+        "--confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="answer `undecided` where the best score is below this (default: 0)",
+    )
+    sub.add_argument("--timeline", action="store_true", help="also one row a segment")
+    sub.add_argument("--json", action="store_true", help="print a JSON list, one object a recording")
+    sub.add_argument("--plot", metavar="PNG", type=Path, help="draw the timeline of a single recording")
+
+    sub = command(
         "pretrain",
         _pretrain,
         "pretrain a small wav2vec 2.0 encoder on unlabelled speech",
@@ -202,6 +230,56 @@ def _run(options: argparse.Namespace) -> int:
     here = Path.cwd()
     print(f"report: {index.relative_to(here) if index.is_relative_to(here) else index}")
     return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from ser_utils import pretraining, recognizer, workspace
+
+    files = pretraining.sound_files(options.files)
+    if options.plot and len(files) > 1:
+        raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
+    model = recognizer.EmotionRecognizer.from_pretrained(
+        options.model or workspace.ROOT / "data" / "processed" / "demo" / "recognizer"
+    )
+    about = model.config["training"]
+    print(f"trained on {about['corpus']}, {about['speakers']} speakers. {recognizer.MEANING}", file=sys.stderr)
+    width, results, failed = max(len(str(file)) for file in files), [], 0
+    for file in files:
+        try:
+            said = model.judge(file)
+        except SerError as error:
+            print(f"ser: warning: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        decision = said.decision(options.confidence) or "undecided"
+        if options.json:
+            results.append(
+                {"file": str(file), "seconds": round(said.seconds, 3), "decision": decision, "scores": said.scores, "unusual": said.unusual}
+                | ({"timeline": said.timeline.to_dict("records")} if options.timeline else {})
+            )  # fmt: skip
+        else:
+            scores = "  ".join(f"{score['label']} {score['score']:.2f}" for score in said.scores[:3])
+            doubt = f"  (unlike the training data: {'; '.join(said.unusual)})" if said.unusual else ""
+            print(f"{str(file):<{width}}  {decision:<10} {scores}{doubt}", flush=True)
+            if options.timeline:
+                print(said.timeline.round(3).to_string(index=False))
+        if options.plot:
+            _draw(file, said, options.plot)
+    if options.json:
+        print(json.dumps(results, indent=1))
+    return 2 if failed else 0
+
+
+def _draw(file: Path, said, target: Path) -> None:
+    from ser_utils import audio, error_plots, plots, workspace
+
+    if said.seconds > 600:
+        raise SerError(f"{file} lasts {said.seconds / 60:.0f} minutes, and --plot draws at most 10: cut it, or use --timeline")
+    plots.use_style()
+    title = f"{file.name} · {said.decision() or 'undecided'}"
+    figure = error_plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)
+    with workspace.replacing(target) as temporary:
+        figure.savefig(temporary, dpi=130)
 
 
 def _pretrain(options: argparse.Namespace) -> int:

@@ -254,12 +254,12 @@ def timeline(signal: np.ndarray, sample_rate: int, predictions: pd.DataFrame, *,
     sample_rate : int
         In Hz.
     predictions : DataFrame
-        Segment-level predictions of this clip: `start`, `end` [s], `emotion` (the label) and a probability
-        column for each emotion; several seeds are averaged.
+        Segment-level predictions of this clip: `start`, `end` [s], a probability column for each emotion, and
+        `emotion` (the label) where it is known; several seeds are averaged.
     """
     names = emotions_of(predictions.columns)
     pieces = predictions.groupby(["start", "end"])[names].mean().reset_index().sort_values("start")
-    label = predictions["emotion"].iloc[0]
+    label = predictions["emotion"].iloc[0] if "emotion" in predictions.columns else None
     figure, (top, middle, bottom) = plt.subplots(
         3, 1, figsize=(8.5, 5.6), sharex=True, layout="constrained", height_ratios=[1, 1.7, 1.5]
     )
@@ -286,7 +286,7 @@ def timeline(signal: np.ndarray, sample_rate: int, predictions: pd.DataFrame, *,
     spectrogram(signal, sample_rate, ax=bottom)
     for ax in (top, middle):
         ax.set_xlabel("")
-    top.set_title(f"labelled {label}; {len(pieces)} segment{'s' * (len(pieces) != 1)}")
+    top.set_title(f"{f'labelled {label}; ' if label else ''}{len(pieces)} segment{'s' * (len(pieces) != 1)}")
     bottom.set_xlim(0, len(signal) / sample_rate)
     figure.align_ylabels([top, middle, bottom])
     figure.suptitle(title, x=0.01, ha="left")

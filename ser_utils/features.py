@@ -78,7 +78,7 @@ def extract(
         result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
         for members in _equal_lengths(waves):
             states = encoder.encode(np.stack([waves[i] for i in members]), layers)
-            result[members] = _half(_to_bins(states, bins))
+            result[members] = half(_to_bins(states, bins))
         return result if len(layers) > 1 else result[:, 0]
 
     shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
@@ -140,7 +140,7 @@ def crop_from_whole(
             for row in by_clip[clip]:
                 # Frame k starts at sample k * stride; the nearest one to the segment's start.
                 first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[1] - frames)
-                result[place[row]] = _half(whole[:, first : first + frames])
+                result[place[row]] = half(whole[:, first : first + frames])
         return result if len(layers) > 1 else result[:, 0]
 
     shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
@@ -188,7 +188,7 @@ def log_mel(
             spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
             for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):
                 bands[i] = frames.T
-        return _half(np.stack(bands))
+        return half(np.stack(bands))
 
     return stored(
         "log-mel",
@@ -403,7 +403,8 @@ def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
     return torch.nn.functional.adaptive_avg_pool1d(flat, bins).transpose(1, 2).reshape(*lead, bins, dims).numpy()
 
 
-def _half(values: np.ndarray) -> np.ndarray:
+def half(values: np.ndarray) -> np.ndarray:
+    """Half precision, as features lie on disk."""
     # Some large encoders have a few dimensions in the thousands; half precision must not make them infinite.
     return np.clip(values, -_MAX_HALF, _MAX_HALF).astype(np.float16)
 

@@ -202,9 +202,9 @@ def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
     for folder in folders:
         if not folder.exists():
-            raise SerError(f"--audio {folder} is not there: name folders of recordings.")
-    found = [p for f in folders for p in ([f] if f.is_file() else sorted(f.rglob("*")))]
-    files = [p for p in found if p.suffix.lower() in _SOUND_FILES]
+            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
+    below = {f: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SOUND_FILES) for f in folders if f.is_dir()}
+    files = [file for folder in folders for file in below.get(folder, [folder])]
     if not files:
         names = ", ".join(map(str, folders))
         raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
@@ -235,7 +235,7 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
         if not (home / "bounds.npy").is_file():
             _decode(files, home, progress)
         samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
-        measured = _measure(samples, progress=progress)
+        measured = measure(samples, progress=progress)
         acoustics, targets = _relative(measured, bounds)
         _save_array(home / "acoustics.npy", acoustics)
         _save_array(home / "targets.npy", targets.astype(np.float16))
@@ -264,8 +264,8 @@ def _decode(files: list[Path], home: Path, progress: bool) -> None:
     _save_array(home / "bounds.npy", np.asarray(bounds))
 
 
-def _measure(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -> dict[str, np.ndarray]:
-    """Measure every 20-ms frame of a waveform, blocks of frames at a time.
+def measure(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -> dict[str, np.ndarray]:
+    """Measure every 20-ms frame of a waveform at 16 kHz, blocks of frames at a time.
 
     Returns log-mel bands (frames, 20) and MFCCs (frames, 13) of 32 ms, energy in dB, and of 64 ms log2 F0 in Hz and
     the height of the autocorrelation's peak. F0 is the largest peak of the normalised autocorrelation (Boersma 1993)

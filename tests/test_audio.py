@@ -224,3 +224,20 @@ def test_real_recordings_are_read_at_the_length_their_table_says(shared_data):
         wave = audio.read(row.path)
         assert abs(wave.size / 16_000 - row.duration) < 1e-3
         assert 0.01 < np.abs(wave).max() <= 1.2
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 11_025])
+def test_pieces_of_a_recording_joined_are_the_recording(tmp_path, rate):
+    wave = np.random.default_rng(0).normal(0, 0.1, (round(5.3 * rate) + 7, 2)).astype("float32")
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    pieces = list(audio.stream(tmp_path / "a.wav", seconds=0.7))
+    assert len(pieces) >= 7 and max(map(len, pieces)) < 0.8 * 16_000 + 16_000 * 0.2
+    np.testing.assert_allclose(np.concatenate(pieces), audio.read(tmp_path / "a.wav"), atol=2e-6)
+
+
+def test_a_stream_of_nothing_or_of_text_is_refused_as_when_read(tmp_path):
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, "float32"), 16_000)
+    (tmp_path / "text.wav").write_text("hello")
+    for name, said in {"empty.wav": "no samples", "text.wav": "not readable", "none.wav": "does not exist"}.items():
+        with pytest.raises(SerError, match=said):
+            list(audio.stream(tmp_path / name))
