@@ -108,6 +108,41 @@ def attribution_timeline(
     return figure
 
 
+def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.DataFrame, *, title: str = "") -> Figure:
+    """Probability of each emotion along a recording, as lines with the spread between networks, under its waveform.
+
+    Parameters
+    ----------
+    signal : ndarray, shape=(samples,)
+    sample_rate : int
+        In Hz.
+    timelines : DataFrame
+        Columns `seed` (a network), `start`, `end` [s], and one probability column an emotion.
+    """
+    names = emotions_of(timelines.columns)
+    figure, (top, middle, bottom) = plt.subplots(
+        3, 1, figsize=(8.5, 6), sharex=True, layout="constrained", height_ratios=[0.8, 2, 1.4]
+    )
+    waveform(signal, sample_rate, ax=top)
+    for name in names:
+        spread = 100 * timelines.groupby(["start", "end"])[name].agg(["mean", "min", "max"])
+        centre = [(start + end) / 2 for start, end in spread.index]
+        colour = EMOTION_COLOURS[name]
+        middle.plot(centre, spread["mean"], EMOTION_MARKERS[name] + "-", color=colour, markersize=4.5, linewidth=1.3)
+        middle.fill_between(centre, spread["min"], spread["max"], color=colour, alpha=0.15, linewidth=0)
+    middle.set(ylabel="probability [%]", ylim=(0, 100))
+    middle.grid()
+    _mark_outside(middle, emotion_handles(names), "emotion")
+    spectrogram(signal, sample_rate, ax=bottom)
+    for ax in (top, middle):
+        ax.set_xlabel("")
+    middle.set_title("a marker a segment, at its middle; shaded: from the lowest to the highest of the networks")
+    bottom.set_xlim(0, len(signal) / sample_rate)
+    figure.align_ylabels([top, middle, bottom])
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
 def deletion_plot(
     curves: pd.DataFrame, *, title: str = "Does the explanation point to what matters?", ax: Axes | None = None
 ) -> Axes:

@@ -327,12 +327,14 @@ def normalise_by_speaker(
     speakers: Sequence[str],
     *,
     axis: int = -1,
+    reference: Sequence[bool] | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
 
     This is the condition "per-speaker". It uses no labels, but it does use all recordings of a test speaker, so it
-    supposes that a system may listen to a speaker for a while before it judges.
+    supposes that a system may listen to a speaker for a while before it judges. With `reference` it listens to some
+    rows only, such as a minute of neutral speech.
 
     Parameters
     ----------
@@ -342,6 +344,8 @@ def normalise_by_speaker(
         The speaker of each row.
     axis : int
         Axis of the dimensions: -1 for frames, 1 for log-mel spectrograms.
+    reference : sequence of bool, length n, optional
+        The rows that statistics are taken from; all of them when left out.
     out : ndarray, optional
         Array for the result, for instance a `numpy.memmap`; a new one in memory, of the type of `X`, when left out.
 
@@ -349,15 +353,24 @@ def normalise_by_speaker(
     -------
     ndarray
         Of the shape of `X`. A dimension that does not vary for a speaker is 0.
+
+    Raises
+    ------
+    SerError
+        If a speaker has no reference row.
     """
     speakers = np.asarray(speakers, dtype=object)
     if len(speakers) != len(X):
         raise ValueError(f"{len(speakers)} speakers for {len(X)} rows: one a row is needed.")
     out = np.empty(X.shape, X.dtype) if out is None else out
     over = tuple(i for i in range(X.ndim) if i != axis % X.ndim)
-    _, speaker_of_row = np.unique(speakers.astype(str), return_inverse=True)
-    for speaker in range(speaker_of_row.max(initial=-1) + 1):
-        pieces = list(_pieces(X, np.flatnonzero(speaker_of_row == speaker)))
+    reference = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
+    names, speaker_of_row = np.unique(speakers.astype(str), return_inverse=True)
+    for speaker, name in enumerate(names):
+        own = speaker_of_row == speaker
+        if not (own & reference).any():
+            raise SerError(f"speaker '{name}' has no reference recording to be normalised with: leave that speaker out")
+        pieces = list(_pieces(X, np.flatnonzero(own & reference)))
         count = total = squares = 0.0
         for rows in pieces:
             piece = np.asarray(X[rows], np.float64)
@@ -368,7 +381,7 @@ def normalise_by_speaker(
             squares = squares + ((np.asarray(X[rows], np.float64) - mean) ** 2).sum(axis=over, keepdims=True)
         deviation = np.sqrt(squares / count)
         deviation[deviation <= 1e-6 * np.abs(mean) + 1e-12] = np.inf
-        for rows in pieces:
+        for rows in _pieces(X, np.flatnonzero(own)):
             out[rows] = ((np.asarray(X[rows], np.float32) - mean.astype(np.float32)) / deviation).astype(out.dtype)
     return out
 

@@ -211,6 +211,13 @@ class Workspace:
             figure.savefig(temporary, dpi=130, bbox_inches="tight", metadata={"Software": None})
         self._record(path)
 
+    def save_recognizer(self, recognizer) -> Path:
+        """Keep a trained recognizer in `data/processed/<corpus>/recognizer`, and return that folder."""
+        folder = recognizer.save(self.tables / "recognizer")
+        for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+            self._record(path)
+        return folder
+
     def show(self, table: pd.DataFrame, caption: str = "", *, precision: int = 3) -> None:
         """Display a table under a caption that names the corpus."""
         from IPython.display import display

@@ -194,6 +194,19 @@ def test_normalising_wants_a_speaker_for_each_row():
         features.normalise_by_speaker(np.zeros((3, 2)), ["a", "b"])
 
 
+def test_statistics_may_be_taken_from_reference_recordings_only():
+    rng = np.random.default_rng(0)
+    X, speakers = rng.normal(3, 2, (40, 5, 4)), np.repeat(["a", "b"], 20)
+    reference = np.arange(40) % 4 == 0
+    whole = features.normalise_by_speaker(X, speakers, reference=reference)
+    for name in "ab":
+        own = speakers == name
+        told = X[own & reference].reshape(-1, 4)
+        np.testing.assert_allclose(whole[own], (X[own] - told.mean(0)) / told.std(0), atol=1e-4)
+    with pytest.raises(SerError, match="speaker 'b' has no reference"):
+        features.normalise_by_speaker(X, speakers, reference=reference & (speakers == "a"))
+
+
 # --- cache -------------------------------------------------------------------------------------------------------
 
 

@@ -110,6 +110,15 @@ def test_an_encoder_from_a_local_folder_goes_with_it(clips, tmp_path):
     assert EmotionRecognizer.from_pretrained(moved)(clips["path"].iloc[0]) == before
 
 
+def test_a_speaker_who_is_left_out_changes_nothing_that_is_learned(clips, tmp_path):
+    speaker = clips["speaker"].iloc[0]
+    other = clips.assign(emotion=clips["emotion"].where(clips["speaker"] != speaker, "anger"))
+    encoder, how = encoders.load("wav2vec2-nano"), dict(corpus="x", epochs=1, leave_out=[speaker], cache=tmp_path)
+    first, second = (recognizer.train(table, encoder, **how) for table in (clips, other))
+    assert first.config == second.config and first.config["training"]["speakers"] == clips["speaker"].nunique() - 1
+    assert first(clips["path"].iloc[0]) == second(clips["path"].iloc[0])
+
+
 def test_saving_again_replaces_the_whole_folder(kept, tmp_path):
     place = kept.save(tmp_path / "kept")
     (place / "old.txt").write_text("of the last version")
