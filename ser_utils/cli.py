@@ -198,9 +198,9 @@ def _corpora(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from ser_utils import corpora
+    from ser_utils import fetching
 
-    print(corpora.fetch(options.corpus, options.dir))
+    print(fetching.fetch(options.corpus, options.dir))
     return 0
 
 
@@ -233,9 +233,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_utils import pretraining, recognizer, workspace
+    from ser_utils import recognizer, unlabelled, workspace
 
-    files = pretraining.sound_files(options.files)
+    files = unlabelled.sound_files(options.files)
     if options.plot and len(files) > 1:
         raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
     model = recognizer.EmotionRecognizer.from_pretrained(

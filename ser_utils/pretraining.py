@@ -19,8 +19,6 @@ depends on the machine's speed as well.
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import os
 import platform
 import time
@@ -34,16 +32,21 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining, Wav2Vec2Model
 
-from ser_utils import SerError, audio, encoders
+from ser_utils import SerError, encoders
+from ser_utils.unlabelled import (
+    MFCCS,
+    RATE,
+    STRIDE,
+    TARGET_GROUPS,
+    TARGETS,
+    Speech,
+    fit_codes,
+    nearest,
+    prepare,
+    write_json,
+)
 
 OBJECTIVES = ("clusters", "contrastive")
-#: Samples between frames, as in every wav2vec 2.0: 20 ms.
-STRIDE = 320
-RATE = audio.SAMPLE_RATE
-_SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
-_MELS, _MFCCS = 20, 13
-_CENTRE = 280  # middle of the 560 samples that the nano's frame 0 sees
-_CACHE_VERSION = 1
 
 
 def nano_config(**changes) -> Wav2Vec2Config:
@@ -153,237 +156,6 @@ class Recipe:
     model: dict = field(default_factory=dict)
 
 
-# ---------------------------------------------------------------------------------------------------------- the speech
-
-
-@dataclass(frozen=True)
-class Speech:
-    """Decoded recordings end to end, and what is measured in them, on one 20-ms grid.
-
-    Attributes
-    ----------
-    samples : ndarray, shape=(320 * frames,), int16
-    acoustics : ndarray, shape=(frames, 18), float32
-        What k-means sees: 13 MFCCs without the clip's mean, log F0 relative to the clip's median, voicing, energy,
-        standardised, the last three weighted 1.75; then two flags, voiced and not padding.
-    targets : ndarray, shape=(frames, dims), float16
-        What is regressed, standardised; see `_targets`.
-    clips : int
-    """
-
-    samples: np.ndarray
-    acoustics: np.ndarray
-    targets: np.ndarray
-    clips: int
-
-    @property
-    def hours(self) -> float:
-        """Length of the speech."""
-        return self.samples.size / RATE / 3600
-
-
-def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
-    """List the sound files in folders and below, sorted.
-
-    Parameters
-    ----------
-    folders : path or sequence of paths
-        A path of a file stands for that file.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    SerError
-        If a folder is missing or none of them holds a sound file.
-    """
-    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
-    for folder in folders:
-        if not folder.exists():
-            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
-    below = {f: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SOUND_FILES) for f in folders if f.is_dir()}
-    files = [file for folder in folders for file in below.get(folder, [folder])]
-    if not files:
-        names = ", ".join(map(str, folders))
-        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
-    return files
-
-
-def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
-    """Decode folders of speech and measure them once; later calls read the flat arrays back.
-
-    Parameters
-    ----------
-    folders : path or sequence of paths
-    cache : path
-        Folder for the arrays, 0.2 GB an hour of speech.
-    progress : bool
-        Show progress.
-
-    Returns
-    -------
-    Speech
-        Memory-mapped.
-    """
-    files = sound_files(folders)
-    key = json.dumps([_CACHE_VERSION, [[str(f), f.stat().st_size] for f in files]])
-    home = Path(cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (home / "done.json").is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        if not (home / "bounds.npy").is_file():
-            _decode(files, home, progress)
-        samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
-        measured = measure(samples, progress=progress)
-        acoustics, targets = _relative(measured, bounds)
-        _save_array(home / "acoustics.npy", acoustics)
-        _save_array(home / "targets.npy", targets.astype(np.float16))
-        _write_json(home / "done.json", {"clips": len(files), "hours": samples.size / RATE / 3600})
-    arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
-    return Speech(*arrays, clips=json.loads((home / "done.json").read_text())["clips"])
-
-
-def _decode(files: list[Path], home: Path, progress: bool) -> None:
-    from tqdm import tqdm
-
-    parts, bounds = [], [0]
-    for path in tqdm(files, desc="decode", unit="file", disable=not progress):
-        try:
-            wave = audio.read(path)
-        except SerError:
-            continue  # a broken file among thousands is no reason to stop; the count of clips shows it
-        frames = -(-wave.size // STRIDE)
-        whole = np.zeros(frames * STRIDE, np.int16)
-        whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
-        parts.append(whole)
-        bounds.append(bounds[-1] + frames)
-    if not parts:
-        raise SerError(f"none of the {len(files)} sound files could be read.")
-    _save_array(home / "samples.npy", np.concatenate(parts))
-    _save_array(home / "bounds.npy", np.asarray(bounds))
-
-
-def measure(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -> dict[str, np.ndarray]:
-    """Measure every 20-ms frame of a waveform at 16 kHz, blocks of frames at a time.
-
-    Returns log-mel bands (frames, 20) and MFCCs (frames, 13) of 32 ms, energy in dB, and of 64 ms log2 F0 in Hz and
-    the height of the autocorrelation's peak. F0 is the largest peak of the normalised autocorrelation (Boersma 1993)
-    between 60 and 500 Hz, shorter periods preferred a little: fast in bulk and, on speech, right often enough to
-    learn from.
-    """
-    from torchaudio.functional import create_dct, melscale_fbanks
-    from tqdm import tqdm
-
-    short, long, lags = torch.hann_window(512), torch.hann_window(1024), torch.arange(RATE // 500, RATE // 60 + 1)
-    mel = melscale_fbanks(257, 50, 7600, 2 * _MELS, RATE)
-    dct = create_dct(_MFCCS, 2 * _MELS, "ortho")
-    own = torch.fft.irfft(torch.fft.rfft(long, 2048).abs().square())[: lags[-1] + 2]
-    count = samples.size // STRIDE
-    left, right = 512, 1024
-    result = []
-    for first in tqdm(range(0, count, block), desc="measure", unit="block", disable=not progress):
-        last = min(first + block, count)
-        begin, end = first * STRIDE - left, last * STRIDE + right
-        piece = np.zeros(end - begin, np.float32)
-        a, b = max(begin, 0), min(end, samples.size)
-        piece[a - begin : b - begin] = samples[a:b] / 32768
-        wave = torch.from_numpy(piece)
-        wave = wave + 1e-5 * torch.randn(wave.shape, generator=torch.Generator().manual_seed(first))
-
-        def windows(size, wave=wave, n=last - first):
-            return wave[left + _CENTRE - size // 2 :].unfold(0, size, STRIDE)[:n]
-
-        frames = windows(512)
-        power = torch.fft.rfft(frames * short).abs().square()
-        bands = (power @ mel + 1e-6).log()
-        energy = 10 * torch.log10(frames.square().mean(1) + 1e-9)
-        frames = windows(1024)
-        frames = (frames - frames.mean(1, keepdim=True)) * long
-        corr = torch.fft.irfft(torch.fft.rfft(frames, 2048).abs().square())[:, : lags[-1] + 2]
-        corr = corr / (corr[:, :1] + 1e-9) / (own / own[0])
-        inner = corr[:, lags]
-        peaks = (inner >= corr[:, lags - 1]) & (inner >= corr[:, lags + 1])
-        score = torch.where(peaks, inner - 0.03 * torch.log2(lags.float() / lags[0]), torch.full_like(inner, -1))
-        best = score.argmax(1, keepdim=True)
-        height = inner.gather(1, best)[:, 0].clamp(0, 1)
-        lag = lags[best[:, 0]].float()
-        before, after = corr.gather(1, lags[best] - 1)[:, 0], corr.gather(1, lags[best] + 1)[:, 0]
-        bend = before - 2 * inner.gather(1, best)[:, 0] + after
-        lag = lag + (0.5 * (before - after) / bend.clamp(max=-1e-6)).clamp(-0.5, 0.5)
-        pairs = bands.view(-1, _MELS, 2).mean(2)
-        result.append((pairs, bands @ dct, energy, torch.log2(RATE / lag), height))
-    names = ("bands", "mfcc", "energy", "pitch", "height")
-    return {n: torch.cat(parts).numpy() for n, parts in zip(names, zip(*result, strict=True), strict=True)}
-
-
-def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Relate measures to their clip and standardise them: what k-means sees, and what is regressed."""
-    from scipy.ndimage import median_filter, uniform_filter1d
-
-    count = len(measured["energy"])
-    mfcc, bands = measured["mfcc"].copy(), measured["bands"].copy()
-    energy, contour = measured["energy"].copy(), np.zeros(count, np.float32)
-    pitch, voiced = median_filter(measured["pitch"], 5), np.zeros(count, np.float32)
-    absolute = np.zeros(count, np.float32)
-    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
-        loud = np.percentile(energy[a:b], 90)
-        speech = energy[a:b] > loud - 30
-        flags = (measured["height"][a:b] > 0.5) & (energy[a:b] > loud - 25)
-        mfcc[a:b] -= mfcc[a:b][speech].mean(0)
-        bands[a:b] -= bands[a:b][speech].mean()  # one number for all bands: the long-term spectrum stays
-        energy[a:b] = np.clip(energy[a:b] - loud, -45, 10)
-        voiced[a:b] = flags
-        if flags.any():
-            middle = np.median(pitch[a:b][flags])
-            # Through unvoiced frames the contour goes on in straight lines, so that it has no jumps.
-            line = np.interp(np.arange(b - a), np.flatnonzero(flags), pitch[a:b][flags])
-            contour[a:b], absolute[a:b] = line - middle, line - np.log2(160.0)
-    contour = np.clip(contour, -1, 1)
-    height = measured["height"]
-    tilt = bands[:, 14:].mean(1) - bands[:, 2:8].mean(1)
-
-    def standard(x):
-        return (x - x.mean(0)) / (x.std(0) + 1e-6)
-
-    prosody = np.stack([contour, absolute, height, energy], 1)
-    slow = np.stack([contour, absolute, height, energy, tilt], 1)
-    mean = uniform_filter1d(slow, 25, axis=0)
-    spread = np.sqrt(np.maximum(uniform_filter1d(slow**2, 25, axis=0) - mean**2, 0))
-    targets = np.concatenate([standard(prosody), standard(mean), standard(spread), standard(bands)], 1)
-    weighted = 1.75 * standard(np.stack([contour * voiced, height, energy], 1))
-    acoustics = np.concatenate([standard(mfcc), weighted, voiced[:, None], np.ones((count, 1))], 1)
-    return acoustics.astype(np.float32), np.clip(targets, -5, 5).astype(np.float32)
-
-
-# Columns of the targets: prosody (contour, F0, voicing, energy), its half-second mean and spread with tilt, bands.
-_GROUPS = {"prosody": slice(0, 4), "slow": slice(4, 14), "bands": slice(14, 14 + _MELS)}
-_TARGETS = 14 + _MELS
-
-
-def fit_codes(vectors: np.ndarray, codes: int, *, seed: int = 0) -> np.ndarray:
-    """Find k-means centres in at most 100 000 of the vectors.
-
-    Parameters
-    ----------
-    vectors : ndarray, shape=(n, dims)
-    codes : int
-    seed : int
-
-    Returns
-    -------
-    ndarray, shape=(codes, dims), float32
-        Fewer rows when there are fewer vectors.
-    """
-    from sklearn.cluster import MiniBatchKMeans
-
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(vectors), min(len(vectors), 100_000), replace=False))
-    few = np.asarray(vectors[chosen], np.float32)
-    model = MiniBatchKMeans(min(codes, len(few)), batch_size=4096, n_init=1, max_iter=20, random_state=seed)
-    return model.fit(few).cluster_centers_.astype(np.float32)
-
-
 def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
     """Count how often each code of a `clusters` run is the target in some speech.
 
@@ -401,14 +173,9 @@ def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
     centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
     counts = np.zeros(len(centres), np.int64)
     for first in range(0, len(speech.acoustics), 20_000):
-        rows = torch.from_numpy(np.array(speech.acoustics[first : first + 20_000, : _MFCCS + 3]))
-        counts += np.bincount(_nearest(rows, centres).numpy(), minlength=len(centres))
+        rows = torch.from_numpy(np.array(speech.acoustics[first : first + 20_000, : MFCCS + 3]))
+        counts += np.bincount(nearest(rows, centres).numpy(), minlength=len(centres))
     return counts
-
-
-def _nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    # |v - c|^2 without |v|^2, which is the same for all centres.
-    return (centres.square().sum(1) - 2 * vectors @ centres.T).argmin(-1)
 
 
 # ------------------------------------------------------------------------------------------------------------ the step
@@ -536,7 +303,7 @@ class _Student(nn.Module):
         else:
             self.encoder = Wav2Vec2Model(config)
             self.codes = nn.Linear(config.hidden_size, codes)
-            self.regression = nn.Linear(config.hidden_size, _TARGETS)
+            self.regression = nn.Linear(config.hidden_size, TARGETS)
 
     def forward(self, waves, mask, *, codes=None, targets=None, voiced=None, rng=None):
         if self.objective == "contrastive":
@@ -549,7 +316,7 @@ class _Student(nn.Module):
         miss = (self.regression(hidden).float() - targets).abs()
         # Where nothing is voiced there is no F0: its two columns count in voiced frames alone.
         pitch = (miss[..., :2] * voiced[..., None]).sum() / (2 * voiced.sum()).clamp(min=1)
-        regression = (pitch + sum(miss[..., g].mean() for g in (slice(2, 4), *list(_GROUPS.values())[1:]))) / 2
+        regression = (pitch + sum(miss[..., g].mean() for g in (slice(2, 4), *list(TARGET_GROUPS.values())[1:]))) / 2
         with torch.no_grad():
             right = (self.codes(hidden).argmax(-1) == codes).float()
             accuracy = (right * flat).sum() / flat.sum()
@@ -591,7 +358,7 @@ class _Teacher:
         return F.layer_norm(hidden, hidden.shape[-1:])
 
     def __call__(self, waves: torch.Tensor) -> torch.Tensor:
-        return _nearest(self.frames(waves), self.centres.to(waves.device))
+        return nearest(self.frames(waves), self.centres.to(waves.device))
 
 
 # ----------------------------------------------------------------------------------------------------------- the run
@@ -715,7 +482,7 @@ class _Run:
 
     def _find_codes(self) -> np.ndarray:
         if self.teacher is None:
-            return fit_codes(self.speech.acoustics[:, : _MFCCS + 3], self.recipe.codes, seed=self.seed)
+            return fit_codes(self.speech.acoustics[:, : MFCCS + 3], self.recipe.codes, seed=self.seed)
         rng, frames = np.random.default_rng([self.seed, 1]), []
         for _ in range(min(100, 1 + self.speech.samples.size // STRIDE // (self.recipe.batch * self.crop))):
             waves = normalise(self._crops(rng)[0]).to(self.device)
@@ -752,10 +519,10 @@ class _Run:
             batch["codes"] = (
                 self.teacher(clean.to(self.device))
                 if self.teacher
-                else _nearest(acoustics[..., : _MFCCS + 3], self.centres).to(self.device)
+                else nearest(acoustics[..., : MFCCS + 3], self.centres).to(self.device)
             )
             batch["targets"] = torch.from_numpy(self.speech.targets[rows].astype(np.float32)).to(self.device)
-            batch["voiced"] = acoustics[..., _MFCCS + 3].to(self.device)
+            batch["voiced"] = acoustics[..., MFCCS + 3].to(self.device)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
@@ -844,7 +611,7 @@ class _Run:
             # Folders are named, not located: this file travels with the encoder.
             "recipe": asdict(replace(self.recipe, teacher=_name(self.recipe.teacher), start=_name(self.recipe.start))),
         }
-        _write_json(self.out / "training.json", facts)
+        write_json(self.out / "training.json", facts)
 
 
 class _Log:
@@ -910,16 +677,3 @@ def _machine(device: torch.device, autocast: bool) -> str:
 
 def _name(folder: str | None) -> str | None:
     return None if folder is None else Path(folder).name
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    os.replace(part, path)
-
-
-def _write_json(path: Path, facts: dict) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(facts, indent=2) + "\n")
-    os.replace(part, path)

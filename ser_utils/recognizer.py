@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from ser_utils import SerError, audio, encoders, features, models, networks, pretraining
+from ser_utils import SerError, audio, encoders, features, models, networks, unlabelled
 from ser_utils.predictions import FLOOR
 
 #: What a sound is compared by with those of the training corpus: column of the range, words, unit.
@@ -336,7 +336,7 @@ def card(config: dict) -> str:
 def describe(wave: np.ndarray) -> pd.DataFrame:
     """Loudness, treble and voicing of every 20 ms of a waveform at 16 kHz: columns `energy, treble, voiced`."""
     wave = np.asarray(wave, np.float32)
-    measured = pretraining.measure(np.pad(wave, (0, max(0, pretraining.STRIDE - wave.size))) * 32768)
+    measured = unlabelled.measure(np.pad(wave, (0, max(0, unlabelled.STRIDE - wave.size))) * 32768)
     bands = measured["bands"]  # 20 mel bands; 10 log10 of power is 4.34 times its natural logarithm
     treble = 4.34 * (bands[:, 16:].mean(axis=1) - bands[:, 1:9].mean(axis=1))
     return pd.DataFrame({"energy": measured["energy"], "treble": treble, "voiced": measured["height"] > 0.5})

@@ -12,8 +12,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ser_utils"
 #: From left to right as data flows (DESIGN). A module may import from its own row and from rows above it.
 ROWS = [
     {"__init__"},
-    {"corpora"},
+    {"parsers"},
+    {"corpora", "fetching"},
     {"audio"},
+    {"unlabelled"},
     {"encoders", "pretraining"},
     {"store", "features"},
     {"temperature"},

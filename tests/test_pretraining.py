@@ -10,7 +10,7 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Model
 
-from ser_utils import SerError, encoders, pretraining
+from ser_utils import SerError, encoders, pretraining, unlabelled
 
 TINY = dict(
     hidden_size=32,
@@ -187,11 +187,11 @@ def test_every_crop_has_a_mask():
 def test_pitch_is_measured_and_silence_is_not_voiced(pitch, write_tone):
     wave, _ = soundfile.read(write_tone(pitch=pitch), dtype="float32")
     samples = np.concatenate([np.zeros(16_000), wave]) * 32767
-    measured = pretraining.measure(samples.astype(np.int16))
+    measured = unlabelled.measure(samples.astype(np.int16))
     tone = slice(55, 95)
     assert 2 ** np.median(measured["pitch"][tone]) == pytest.approx(pitch, rel=0.01)
     assert measured["height"][tone].min() > 0.9
-    _, targets = pretraining._relative(measured, np.array([0, 100]))
+    _, targets = unlabelled._relative(measured, np.array([0, 100]))
     voicing, energy = targets[:, 2], targets[:, 3]
     assert energy[tone].min() > energy[5:45].max()
     assert voicing[tone].min() > np.median(voicing[5:45])
@@ -199,7 +199,7 @@ def test_pitch_is_measured_and_silence_is_not_voiced(pitch, write_tone):
 
 def test_blocks_leave_no_seam(speech):
     samples = (soundfile.read(speech / "0.wav", dtype="float32")[0] * 32767).astype(np.int16)
-    whole, parts = pretraining.measure(samples), pretraining._measure(samples, block=7)
+    whole, parts = unlabelled.measure(samples), unlabelled.measure(samples, block=7)
     np.testing.assert_allclose(whole["energy"], parts["energy"], atol=0.05)
     assert np.abs(whole["bands"] - parts["bands"]).mean() < 0.01
 
@@ -261,12 +261,12 @@ def test_the_command_pretrains_as_the_shipped_encoder_was():
 def test_single_files_can_be_named_beside_folders(speech, tmp_path):
     (tmp_path / "more").mkdir()
     soundfile.write(tmp_path / "more" / "x.wav", np.zeros(1600, np.float32), 16_000)
-    found = pretraining.sound_files([speech / "3.wav", tmp_path / "more"])
+    found = unlabelled.sound_files([speech / "3.wav", tmp_path / "more"])
     assert [f.name for f in found] == ["3.wav", "x.wav"]
 
 
 def test_code_counts_add_up_to_the_frames_and_follow_the_clusters(speech, cache, trained):
-    heard = pretraining.prepare(speech, cache, progress=False)
+    heard = unlabelled.prepare(speech, cache, progress=False)
     counts = pretraining.code_counts(heard, trained)
     assert counts.shape == (12,) and counts.sum() == len(heard.acoustics)
     assert (counts > 0).all(), "k-means leaves no cluster empty on its own data"
