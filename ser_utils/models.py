@@ -30,7 +30,7 @@ from sklearn.svm import SVC
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ser_utils import SerError, networks, temperature
+from ser_utils import SerError, networks, temperature, training
 
 # ---------------------------------------------------------------------------------------------------------
 # Splits inside the training rows
@@ -300,7 +300,7 @@ class _Network(ClassifierMixin, BaseEstimator):
         """Probabilities of shape (n, classes), columns in the order of `classes_`; X may be a memory map."""
         check_is_fitted(self)
         X = self._check(X)
-        probabilities = networks.run(self.network_, X).double().softmax(1).numpy()
+        probabilities = training.run(self.network_, X).double().softmax(1).numpy()
         if not np.isfinite(probabilities).all():
             raise SerError("The features X hold NaN or infinite values: extract them again.")
         return probabilities
@@ -361,7 +361,7 @@ class SegmentCNN(_Network):
     masking : float
         Largest share of frames, and of dimensions, blanked while training (SpecAugment).
     epochs : int, optional
-        Passes over the training rows, at most; as many as make `networks.UPDATES` updates where not given.
+        Passes over the training rows, at most; as many as make `training.UPDATES` updates where not given.
     batch_size : int
         Rows a step.
     learning_rate : float
@@ -430,9 +430,9 @@ class SegmentCNN(_Network):
             Speakers.
         """
         X, codes, fit, held = self._split(X, y, groups)
-        pairs = networks.precompute(networks.PairFrames(), X)
+        pairs = training.precompute(networks.PairFrames(), X)
         axes = (0, 1) if X.ndim == 3 else (0, 2)  # a mean a dimension (and layer), over rows and frames
-        mean, deviation = networks.statistics(pairs, fit, axes)
+        mean, deviation = training.statistics(pairs, fit, axes)
         if X.ndim == 3:
             mean, deviation = mean[0], deviation[0]
         with _seeded(self.random_state):
@@ -440,7 +440,7 @@ class SegmentCNN(_Network):
                 mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
             )
             after_pairs = self.network_[1:]
-            self.history_ = networks.train(
+            self.history_ = training.train(
                 after_pairs,
                 pairs,
                 codes,
@@ -452,7 +452,7 @@ class SegmentCNN(_Network):
                 weight_decay=self.weight_decay,
                 patience=self.patience,
             )
-        self.temperature_ = networks.calibrate(after_pairs, pairs, codes, held)
+        self.temperature_ = training.calibrate(after_pairs, pairs, codes, held)
         mix = getattr(self.network_, "mix", None)
         self.layer_weights_ = None if mix is None else mix.logits.detach().softmax(0).numpy()
         return self
@@ -521,7 +521,7 @@ class SpectrogramCNN(_Network):
             Speakers.
         """
         X, codes, fit, held = self._split(X, y, groups)
-        mean, deviation = networks.statistics(X, fit, (0, 2))
+        mean, deviation = training.statistics(X, fit, (0, 2))
         with _seeded(self.random_state):
             network = self._build(X.shape[1])
             network[0] = networks.Standardise(mean, deviation)
@@ -532,8 +532,8 @@ class SpectrogramCNN(_Network):
             if not 0 <= freeze <= len(blocks):
                 raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
             first = blocks[freeze - 1] + 1 if freeze else 0
-            inputs = networks.precompute(network[:first], X) if freeze else X
-            self.history_ = networks.train(
+            inputs = training.precompute(network[:first], X) if freeze else X
+            self.history_ = training.train(
                 network[first:],
                 inputs,
                 codes,
@@ -545,7 +545,7 @@ class SpectrogramCNN(_Network):
                 weight_decay=self.weight_decay,
                 patience=self.patience,
             )
-        self.temperature_ = networks.calibrate(network[first:], inputs, codes, held)
+        self.temperature_ = training.calibrate(network[first:], inputs, codes, held)
         self.network_ = network
         return self
 

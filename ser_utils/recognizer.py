@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from ser_utils import SerError, audio, encoders, features, models, networks, unlabelled
+from ser_utils import SerError, audio, encoders, features, models, networks, training, unlabelled
 from ser_utils.predictions import FLOOR
 
 #: What a sound is compared by with those of the training corpus: column of the range, words, unit.
@@ -158,7 +158,7 @@ class EmotionRecognizer:
     def probabilities(self, waveforms: np.ndarray) -> np.ndarray:
         """Probabilities of shape (n, emotions) for segments of shape (n, samples) at 16 kHz."""
         frames = self._encoder.encode(waveforms, [self.config["layer"]])[:, 0]
-        logits = networks.run(self._network, features.half(frames))  # as features lie on disk
+        logits = training.run(self._network, features.half(frames))  # as features lie on disk
         return logits.double().softmax(1).numpy()
 
     @property

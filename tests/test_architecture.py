@@ -19,7 +19,7 @@ ROWS = [
     {"encoders", "pretraining"},
     {"store", "features"},
     {"temperature"},
-    {"networks", "models"},
+    {"networks", "training", "models"},
     {"intervals", "predictions", "crossvalidation", "calibration", "audit", "evaluation"},
     {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing", "recognizer"},
     {"plots", "corpus_plots", "score_plots", "error_plots", "explanation_plots"},

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ser_utils import SerError, models, networks
+from ser_utils import SerError, models, networks, training
 from ser_utils.models import SVM, LinearProbe, SegmentCNN, SpectrogramCNN
 
 
@@ -330,13 +330,13 @@ def test_a_network_that_is_too_sure_is_calibrated_on_those_it_watches():
         network[0].bias[:] = 0
     X, codes = np.sign(np.arange(400) % 2 - 0.5)[:, None], np.arange(400) % 2
     codes[:100] = 1 - codes[:100]  # right in three of four cases, and always certain
-    temperature = networks.calibrate(network, X, codes, np.arange(400))
+    temperature = training.calibrate(network, X, codes, np.arange(400))
     assert temperature == pytest.approx(20, rel=1e-3)
-    sure = networks.run(network, X).softmax(1).max(1).values.mean().item()
+    sure = training.run(network, X).softmax(1).max(1).values.mean().item()
     assert sure < 0.95
     network[0].weight.data /= 4
-    networks.calibrate(network, X, codes, np.arange(400))
-    sure = networks.run(network, X).softmax(1).max(1).values.mean().item()
+    training.calibrate(network, X, codes, np.arange(400))
+    sure = training.run(network, X).softmax(1).max(1).values.mean().item()
     assert sure == pytest.approx(0.75, abs=0.03)
 
 
@@ -409,7 +409,7 @@ def test_masks_blank_stretches_in_training_only():
 
 
 def test_without_epochs_training_takes_as_many_updates_on_few_rows_as_on_many(monkeypatch):
-    monkeypatch.setattr(networks, "UPDATES", 12)
+    monkeypatch.setattr(training, "UPDATES", 12)
     passes = {}
     for n in (64, 256, 2048):
         X, y, groups = maps(n=n)
