@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-all lint readme lock clean
+.PHONY: help setup reproduce lab test test-all lint readme lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -32,6 +32,9 @@ setup: $(READY) ## Create .venv with all pinned packages and the module
 
 reproduce: $(READY) ## Install what is needed, run all notebooks on the demo corpus, say where the report is
 	$(BIN)/ser run
+
+lab: $(READY) ## Open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks/
 
 test: $(READY) ## Install what is needed, run the tests (all but the slow ones)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
