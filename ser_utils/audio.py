@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_utils import SerError
+from ser_utils.corpora import LOWEST_RATE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,7 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         raise _unreadable(path, error) from error
     if wave.shape[0] == 0:
         raise SerError(f"{path} holds no samples: leave it out.")
+    _check_rate(path, rate)
     if not np.isfinite(wave).all():
         warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
         wave = np.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0)
@@ -94,6 +96,7 @@ def stream(path: str | Path, *, seconds: float = 60.0) -> Iterator[np.ndarray]:
 
 def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
     """Resample with enough of the neighbouring samples that no edge is heard."""
+    _check_rate(file.name, file.samplerate)
     common = math.gcd(file.samplerate, SAMPLE_RATE)
     cycle, made = file.samplerate // common, SAMPLE_RATE // common  # `cycle` samples become `made`
     reach = 0 if cycle == made else cycle * (math.ceil(_WIDTH / _ROLLOFF / min(cycle, made)) + 1)  # of the filter
@@ -119,8 +122,13 @@ def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
         warnings.warn(f"{file.name} holds samples that are not numbers; they are read as silence.", stacklevel=3)
 
 
+def _check_rate(path: str | Path, rate: int) -> None:
+    if rate < LOWEST_RATE:
+        raise SerError(f"{path} has a sample rate of {rate} Hz by its header: speech needs at least {LOWEST_RATE}.")
+
+
 def _unreadable(path: str | Path, error: Exception) -> SerError:
-    what = "is not readable as audio" if Path(path).is_file() else "does not exist"
+    what = "is not readable as audio" if Path(path).exists() else "does not exist"
     return SerError(f"{path} {what}: {' '.join(str(error).split())}")
 
 

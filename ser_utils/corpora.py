@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
+#: Below this a file holds no speech, and its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
+LOWEST_RATE = 2_000
 LABELS = ("filename", "shemo_json", "modified")
 
 
@@ -200,6 +203,7 @@ def load(
     *,
     labels: str = "filename",
     strict: bool = False,
+    decode: bool = False,
 ) -> pd.DataFrame:
     """Read a corpus into a clips table.
 
@@ -216,6 +220,8 @@ def load(
         looked for in the folder, in a folder `shemo_metadata` beside it, and beside it.
     strict : bool
         Raise instead of warn when a recording cannot be used.
+    decode : bool
+        Decode every recording to its end instead of trusting its header: finds damaged files, and counts what is there.
 
     Returns
     -------
@@ -252,16 +258,13 @@ def load(
         source = str(corpus)
 
     readable = []
-    for row in rows:
-        try:
-            frames, rate = _header(row["path"])
-        except OSError:
-            skipped.append((row["path"], "not readable as audio"))
-            continue
-        if frames == 0:
-            skipped.append((row["path"], "no samples"))
-            continue
-        readable.append({**row, "duration": frames / rate, "sample_rate": rate})
+    with ThreadPoolExecutor() as pool:
+        lengths = pool.map(_decoded if decode else _length, [row["path"] for row in rows])
+        for row, (frames, rate, problem) in zip(rows, lengths, strict=True):
+            if problem:
+                skipped.append((row["path"], problem))
+            else:
+                readable.append({**row, "duration": frames / rate, "sample_rate": rate})
     if skipped:
         total = len(skipped) + len(readable)
         message = f"{len(skipped)} of {total} recordings left out: {_name_some(skipped)}"
@@ -314,6 +317,32 @@ def _name_some(skipped: list[tuple[str, str]], most: int = 5) -> str:
     """Name the first few files left out, with reasons, in one line."""
     named = ", ".join(f"{Path(path).name} ({reason})" for path, reason in skipped[:most])
     return f"{named} and {len(skipped) - most} more." if len(skipped) > most else f"{named}."
+
+
+def _length(path: str) -> tuple[int, int, str]:
+    """Frames, sample rate, and what is wrong with a sound file as far as its header tells."""
+    try:
+        frames, rate = _header(path)
+    except OSError:
+        return 0, 0, "not readable as audio"
+    if rate < LOWEST_RATE:
+        return 0, rate, f"a sample rate of {rate} Hz"
+    return frames, rate, "" if frames else "no samples"
+
+
+def _decoded(path: str) -> tuple[int, int, str]:
+    """As `_length`, with the frames that decoding gives; a piece at a time, since a recording may last hours."""
+    import soundfile
+
+    frames, rate, problem = _length(path)
+    if problem:
+        return frames, rate, problem
+    try:
+        with soundfile.SoundFile(path) as sound:
+            frames = sum(len(block) for block in sound.blocks(1 << 18, dtype="float32"))
+    except (soundfile.SoundFileError, OSError):
+        return 0, rate, "damaged"
+    return frames, rate, "" if frames else "damaged"
 
 
 def _header(path: str) -> tuple[int, int]:

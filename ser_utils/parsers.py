@@ -190,7 +190,10 @@ def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
     """Parse a reader's own list of recordings; paths are relative to the CSV."""
     if not table.is_file():
         raise SerError(f"No file {table}: check the path of the CSV.")
-    entries = _read_table(table, ["path", "emotion", "speaker"])
+    with table.open("rb") as file:
+        head = file.readline(10_000)
+    separator = ";" if head.count(b";") > head.count(b",") else ","  # as spreadsheets write where 0,5 is a half
+    entries = _read_table(table, ["path", "emotion", "speaker"], separator)
     paths = [Path(os.path.abspath(table.parent / entry["path"].strip())) for entry in entries]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
