@@ -8,6 +8,7 @@ guessing, a fraction: `1 / number of emotions` for UAR.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -524,7 +525,7 @@ def published_plot(published: pd.DataFrame, own: pd.DataFrame, *, label: str, mo
     panels = [(name, rows.nlargest(most, "value")) for name, rows in published.groupby("corpus", sort=False)]
     heights = [len(rows) for _, rows in panels] + [len(own)]
     figure, axes = plt.subplots(
-        len(heights), 1, figsize=(8.5, 1.2 * len(heights) + 0.2 * sum(heights)), sharex=True, layout="constrained",
+        len(heights), 1, figsize=(9, 1.2 * len(heights) + 0.2 * sum(heights)), sharex=True, layout="constrained",
         height_ratios=[h + 2 for h in heights],
     )  # fmt: skip
     kinds = {
@@ -537,17 +538,17 @@ def published_plot(published: pd.DataFrame, own: pd.DataFrame, *, label: str, mo
         for kind, (face, edge, marker, text) in kinds.items():
             part = rows[rows["leaky"] == kind]
             ax.plot(part["value"], part.index, marker, color=edge, markerfacecolor=face, markersize=6.5, label=text)
-        short = rows["source"].str.split("(").str[0].str.strip() + ": " + rows["system"]
-        ax.set_yticks(rows.index, short.str.slice(0, 58))
+        names = rows["source"].str.split("(").str[0].str.strip() + ": " + rows["system"]
+        ax.set_yticks(rows.index, [textwrap.shorten(name, 56, placeholder=" …") for name in names])
         ax.set_title(f"{name}, published" + (f" (highest {most})" if len(rows) == most else ""))
         ax.grid(axis="x")
-    axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     rows = own.sort_values("value").reset_index(drop=True)
     axes[-1].hlines(rows.index, 100 * rows["low"], 100 * rows["high"], color="#0072B2", linewidth=1.6)
     axes[-1].plot(100 * rows["value"], rows.index, "o", color="#0072B2", markersize=6.5)
     axes[-1].set_yticks(rows.index, rows["system"])
     axes[-1].set(
-        xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 100)
+        xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 102)
     )
     axes[-1].grid(axis="x")
     return figure
