@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError, audio, corpora, encoders, evaluation, features, intervals, models, networks
+from ser_utils import SerError, audio, cards, corpora, encoders, evaluation, features, intervals, models, networks
 from ser_utils.workspace import Workspace
 
 
@@ -348,7 +348,7 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     few = some.head(max(4, clips // 4))
     machine = {
         "processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "corpus": corpora.label(corpus), "fp32_tflops": round(peak(), 3), "bf16_tflops": round(peak("bfloat16"), 3),
+        "corpus": cards.label(corpus), "fp32_tflops": round(peak(), 3), "bf16_tflops": round(peak("bfloat16"), 3),
     }  # fmt: skip
     rows = []
 

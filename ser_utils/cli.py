@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,17 +57,31 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function, after_interrupt=after_interrupt)
         return sub
 
-    command("corpora", _corpora, "list the corpora, what is on disk, and their licences")
+    sub = command(
+        "corpora",
+        _corpora,
+        "list the corpora, what is on disk, and their licences; or show the card of one",
+        "  ser corpora\n  ser corpora shemo",
+    )
+    sub.add_argument("corpus", nargs="?", metavar="CORPUS", help="show this one's card")
 
     sub = command(
         "fetch",
         _fetch,
         "download a corpus, verify it and unpack it",
-        "  ser fetch emodb\n  ser fetch shemo --dir ~/shemo",
+        "  ser fetch emodb\n  ser fetch shemo --dir ~/shemo\n  ser fetch shemo --from ~/Downloads",
         "run it again to go on",
     )
     sub.add_argument("corpus", metavar="CORPUS", help="name of a corpus; `ser corpora` lists them")
     sub.add_argument("--dir", metavar="DIR", type=Path, help="where to unpack it (default: data/raw/CORPUS)")
+    sub.add_argument(
+        "--from",
+        dest="source",
+        metavar="PATH",
+        nargs="+",
+        default=[],
+        help="instead of downloading: the archives that you have, a folder that holds them, or one of recordings",
+    )
 
     sub = command(
         "run",
@@ -184,33 +199,46 @@ def _positive(kind: type):
 
 
 def _corpora(options: argparse.Namespace) -> int:
-    from ser_utils import corpora
+    from ser_utils import cards
+    from ser_utils.parsers import audio_files
 
+    if options.corpus:
+        card = cards.describe(options.corpus)
+        print(f"{card.title} ({card.name})")
+        for heading, text in card.facts().items():
+            print(textwrap.fill(f"{heading}: {text}", 100, initial_indent="  ", subsequent_indent="    "))
+        return 0
     rows = [("name", "language", "on disk", "licence", "title")]
-    for name, corpus in corpora.CORPORA.items():
-        folder = corpora.default_folder(name)
-        count = sum(path.suffix.lower() in {".wav", ".flac", ".ogg"} for path in folder.rglob("*"))
-        rows.append((name, corpus.language, f"{count} clips" if count else "no", corpus.licence, corpus.title))
+    for name, card in cards.CORPORA.items():
+        count = len(audio_files(cards.default_folder(name)))
+        rows.append((name, card.language, f"{count} clips" if count else "no", card.licence, card.title))
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(f"{value:<{width}}" for value, width in zip(row, [*widths, 0], strict=True)).rstrip())
     return 0
 
 
+def _short_warnings() -> None:
+    """Show a warning to the person at the keyboard in one line, without the place in the source."""
+    import warnings
+
+    warnings.formatwarning = lambda message, *_, **__: f"ser: warning: {message}\n"
+
+
 def _fetch(options: argparse.Namespace) -> int:
     from ser_utils import fetching
 
-    print(fetching.fetch(options.corpus, options.dir))
+    _short_warnings()
+    if not options.source:
+        print(fetching.announcement(options.corpus, options.dir), file=sys.stderr)
+    print(fetching.fetch(options.corpus, options.dir, source=options.source))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    import warnings
-
     from ser_utils import pipeline
 
-    # A warning is for the person at the keyboard: one line, without the place in the source.
-    warnings.formatwarning = lambda message, *_, **__: f"ser: warning: {message}\n"
+    _short_warnings()
     try:
         index = pipeline.run(
             options.corpus,
@@ -274,7 +302,9 @@ def _draw(file: Path, said, target: Path) -> None:
     from ser_utils import audio, error_plots, plots, workspace
 
     if said.seconds > 600:
-        raise SerError(f"{file} lasts {said.seconds / 60:.0f} minutes, and --plot draws at most 10: cut it, or use --timeline")
+        raise SerError(
+            f"{file} lasts {said.seconds / 60:.0f} minutes, and --plot draws at most 10: cut it, or use --timeline"
+        )
     plots.use_style()
     title = f"{file.name} · {said.decision() or 'undecided'}"
     figure = error_plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)

@@ -1,197 +1,28 @@
 """Corpora: from a folder of recordings (or a CSV) to a **clips** table.
 
-A corpus is one entry of `CORPORA` and one parser in `parsers`, a small function that knows the corpus's own file names.
+A corpus is one card in `cards` and one parser in `parsers`, a small function that knows the corpus's own file names.
 Everything else (reading headers, checks, messages) is shared.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_utils import SerError
-from ser_utils.parsers import AUDIO_ENDINGS, PARSERS, SHEMO_HOME, parse_csv
+from ser_utils.cards import CORPORA, Corpus, default_folder, describe, label
+from ser_utils.parsers import AUDIO_ENDINGS, PARSERS, SHEMO_JSON, parse_csv, shemo_labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
 #: Below this a file holds no speech, and its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
 LOWEST_RATE = 2_000
-LABELS = ("filename", "shemo_json", "modified")
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A zip file of a corpus (or a file to put beside its recordings): where it lies and, if its publisher gives one, its checksum.
-
-    `hash` is `"md5:…"` or `"sha256:…"`; None says that no checksum is published (or that the file is made
-    afresh for each download, as GitHub archives are): the clip count is then the only check.
-    `folder` is where its content goes below the corpus folder.
-    """
-
-    url: str
-    hash: str | None = None
-    folder: str = ""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What is known of a corpus before a single file is opened."""
-
-    name: str
-    title: str
-    language: str
-    description: str
-    licence: str
-    citation: str
-    synthetic: bool = False
-    homepage: str = ""
-    n_clips: int = 0  # clips of the complete corpus; 0 = unknown
-    archives: tuple[Archive, ...] = ()
-
-
-CORPORA: dict[str, Corpus] = {
-    corpus.name: corpus
-    for corpus in (
-        Corpus(
-            name="demo",
-            title="demo",
-            language="Persian (espeak-ng)",
-            description="Synthetic Persian speech made by espeak-ng and Praat in ShEMO's layout, for trying "
-            "the programs out. Scores on it say nothing about human emotion.",
-            licence="CC0 1.0",
-            citation="data/demo/README.md of this repository",
-            synthetic=True,
-        ),
-        Corpus(
-            name="shemo",
-            title="ShEMO",
-            language="Persian",
-            description="Semi-natural utterances of 87 speakers from Persian radio plays: five emotions "
-            "and neutral.",
-            licence="free of charge for academic use",
-            citation="O. Mohamad Nezami, P. Jamshid Lou, M. Karami (2019). ShEMO: a large-scale validated "
-            "database for Persian speech emotion detection. Language Resources and Evaluation 53, 1-16. "
-            "doi:10.1007/s10579-018-9427-x",
-            homepage=SHEMO_HOME,
-            n_clips=3000,
-            # The links of the authors' README (dl=1 asks Dropbox for the file instead of a page).
-            # No checksums are published.
-            archives=(
-                Archive("https://www.dropbox.com/s/4t6mep8mo4yf81f/female.zip?dl=1", None, "female"),
-                Archive("https://www.dropbox.com/s/xfi3hi927yxixa9/male.zip?dl=1", None, "male"),
-                Archive(f"{SHEMO_HOME}/raw/master/shemo.json"),
-            ),
-        ),
-        Corpus(
-            name="emodb",
-            title="EMO-DB",
-            language="German",
-            description="Ten actors, ten everyday sentences, six emotions and neutral, anechoic chamber.",
-            licence="CC BY 4.0",
-            citation="F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss (2005). A database of "
-            "German emotional speech. Interspeech, 1517-1520. Version 2.0: doi:10.5281/zenodo.17651657",
-            homepage="https://zenodo.org/records/17651657",
-            n_clips=535,
-            # Zenodo shows an MD5 on the record's page; it was out of reach when this was written.
-            archives=(Archive("https://zenodo.org/records/17651657/files/emodb_2.0.zip?download=1"),),
-        ),
-        Corpus(
-            name="ravdess",
-            title="RAVDESS",
-            language="English",
-            description="Twenty-four actors, two sentences, seven emotions and neutral, two intensities; "
-            "speech only.",
-            licence="CC BY-NC-SA 4.0",
-            citation="S. R. Livingstone, F. A. Russo (2018). The Ryerson Audio-Visual Database of Emotional "
-            "Speech and Song (RAVDESS). PLoS ONE 13(5): e0196391. doi:10.1371/journal.pone.0196391",
-            homepage="https://zenodo.org/records/1188976",
-            n_clips=1440,
-            archives=(
-                Archive(
-                    "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",
-                    "md5:bc696df654c87fed845eb13823edef8a",
-                ),
-            ),
-        ),
-        Corpus(
-            name="nemo",
-            title="nEMO",
-            language="Polish",
-            description="Nine actors, 90 sentences, five emotions and neutral.",
-            licence="CC BY-NC-SA 4.0",
-            citation="I. Christop (2024). nEMO: Dataset of Emotional Speech in Polish. LREC-COLING. "
-            "arXiv:2404.06292",
-            homepage="https://github.com/amu-cai/nEMO",
-            n_clips=4481,
-            # GitHub makes archives afresh, so their bytes (and hashes) change; the commit pins the content.
-            archives=(
-                Archive("https://github.com/amu-cai/nEMO/archive/06f1f83dde8f1a780443a57d53b2af3971af34ab.zip"),
-            ),
-        ),
-    )
-}
-
-# ------------------------------------------------------------------------------------------- names and places
-
-
-def describe(corpus: str | Path) -> Corpus:
-    """Tell what a corpus is, by its name or by the path of a CSV.
-
-    Raises
-    ------
-    SerError
-        If it is neither a known name nor a path that ends in `.csv`.
-
-    Examples
-    --------
-    >>> describe("nemo").language
-    'Polish'
-    """
-    if str(corpus) in CORPORA:
-        return CORPORA[str(corpus)]
-    if str(corpus).lower().endswith(".csv"):
-        stem = Path(corpus).stem
-        return Corpus(
-            name=stem,
-            title=stem,
-            language="unknown",
-            description=f"Recordings listed in {Path(corpus).name}",
-            licence="unknown",
-            citation="none given",
-        )
-    raise SerError(f"Unknown corpus '{corpus}': known are {', '.join(CORPORA)}, or the path of a .csv file.")
-
-
-def label(corpus: str | Path) -> str:
-    """Name a corpus as figures and tables do, synthetic ones always as such.
-
-    >>> label("demo"), label("emodb"), label("data/calls.csv")
-    ('demo (synthetic)', 'EMO-DB', 'calls')
-    """
-    known = describe(corpus)
-    return f"{known.title} (synthetic)" if known.synthetic else known.title
-
-
-def slug(corpus: str | Path) -> str:
-    """Name a corpus as folders do.
-
-    >>> slug("nemo"), slug("data/My calls.csv")
-    ('nemo', 'My_calls')
-    """
-    return re.sub(r"[^\w.-]+", "_", describe(corpus).name)
-
-
-def default_folder(name: str) -> Path:
-    """Say where a corpus lies when no folder is given: `data/demo`, else `data/raw/<name>`."""
-    return REPOSITORY / "data" / "demo" if name == "demo" else REPOSITORY / "data" / "raw" / name
+LABELS = ("filename", *SHEMO_JSON)
 
 
 # -------------------------------------------------------------------------------------------------- loading
@@ -285,6 +116,63 @@ def load(
     clips.attrs["skipped"] = [path for path, _ in skipped]
     clips.attrs["corpus"] = label(corpus)
     return clips
+
+
+def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFrame:
+    """Read all sets of labels that a corpus comes with, side by side.
+
+    Parameters
+    ----------
+    corpus, data
+        As in `load`. Only ShEMO has more than one set.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip that any set knows (index: clip), a column a set (`filename`, `shemo_json`, `modified`), missing
+        where a set does not know the clip.
+
+    Raises
+    ------
+    SerError
+        If the corpus has one set only, or is not there, or a set is damaged.
+    """
+    import pandas as pd
+
+    known = describe(corpus)
+    if known.name != "shemo":
+        raise SerError(f"{known.title} has one set of labels: there is nothing to compare.")
+    folder = Path(data) if data is not None else default_folder(known.name)
+    _check_folder(known, folder, given=data is not None)
+    return pd.DataFrame(shemo_labels(folder)).rename_axis("clip").sort_index()
+
+
+def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Divide a clips table into the clips that are scored and those whose emotion is too rare for that.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    corpus : str or Path
+        Name of a corpus, whose card says which emotions are rare (ShEMO: fear), or the path of a CSV.
+    classes : {"usual", "all"}
+        "all" scores the rare ones, too.
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        Scored, and left out; both are clips tables, and the second one is empty for most corpora.
+
+    Raises
+    ------
+    SerError
+        If `classes` is something else.
+    """
+    if classes not in ("usual", "all"):
+        raise SerError(f"classes='{classes}' is neither usual nor all.")
+    rare = clips["emotion"].isin(describe(corpus).rare if classes == "usual" else ())
+    return clips[~rare].reset_index(drop=True), clips[rare].reset_index(drop=True)
 
 
 def _check_folder(known: Corpus, folder: Path, *, given: bool) -> None:

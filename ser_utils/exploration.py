@@ -21,6 +21,11 @@ SHORTCUTS: dict[str, tuple[str, ...]] = {
     "duration": ("duration",),
     "all four": ("sample_rate", "bandwidth", "level", "peak", "duration"),
 }
+#: The same of files as the encoders hear them, when all have been resampled to one rate.
+SHORTCUTS_AT_16_KHZ: dict[str, tuple[str, ...]] = {
+    "bandwidth at 16 kHz": ("heard_bandwidth",),
+    "all at 16 kHz": ("heard_bandwidth", "heard_level", "heard_peak", "duration"),
+}
 
 _BANDWIDTH_FLOOR = 80.0  # dB below the spectrum's peak: below a room's noise, above what a low-pass leaves
 
@@ -112,7 +117,7 @@ def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
 
 
 def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
-    """Measure every file as it is stored, without resampling.
+    """Measure every file as it is stored, and what is left of its bandwidth and level at 16 kHz.
 
     Parameters
     ----------
@@ -126,7 +131,8 @@ def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
     DataFrame
         One row a clip, in the order of `clips`: `clip`, `duration` [s], `sample_rate` [Hz], `level` (root mean
         square) and `peak` [dB re full scale], `bandwidth` [Hz] (highest frequency whose power is within 80 dB of
-        the spectrum's peak), `clipped` (fraction of samples on a flat top at the peak), `content` (digest of the
+        the spectrum's peak), the three of them again as `heard_level`, `heard_peak`, `heard_bandwidth` after resampling
+        to 16 kHz, `clipped` (fraction of samples on a flat top at the peak), `content` (digest of the
         samples, equal for equal recordings whatever the file is called).
     """
     from joblib import Parallel, delayed
@@ -146,7 +152,11 @@ def _measure_all(paths: Sequence[str]) -> list[dict]:
     rows = []
     for path in paths:
         signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        rows.append(measure(signal.mean(axis=1), rate))
+        mono = signal.mean(axis=1)
+        heard = measure(audio.resample(np.nan_to_num(mono), rate, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+        rows.append(
+            measure(mono, rate) | {f"heard_{name}": heard[name] for name in ("level", "peak", "bandwidth")}
+        )
     return rows
 
 
@@ -222,20 +232,6 @@ def audit_files(
 
 def _text(values: pd.Series, form: str) -> pd.Series:
     return values.map(form.format)
-
-
-def compare_labels(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Count how the labels of two clips tables of one corpus differ.
-
-    Returns
-    -------
-    DataFrame, shape (emotions, emotions)
-        Clips that both tables hold: index = emotion in `first`, columns = emotion in `second`.
-    """
-    both = first.merge(second[["clip", "emotion"]], on="clip", suffixes=("", "_second"))
-    names = [e for e in EMOTIONS if e in {*both["emotion"], *both["emotion_second"]}]
-    counts = pd.crosstab(both["emotion"], both["emotion_second"])
-    return counts.reindex(index=names, columns=names, fill_value=0)
 
 
 # --- shortcuts -------------------------------------------------------------------------

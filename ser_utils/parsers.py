@@ -14,6 +14,8 @@ from pathlib import Path
 from ser_utils import EMOTIONS, SerError
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+#: Sets of labels of ShEMO besides the file names', and where they stand.
+SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
 
 #: Other names under which the canonical emotions appear in metadata of corpora and in CSVs.
@@ -93,9 +95,36 @@ def _parse_names(folder: Path, pattern: str, row_of) -> tuple[list[dict], list[t
     return rows, strangers
 
 
+def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:
+    """Read every set of labels of ShEMO that is there: set → clip → emotion.
+
+    `filename` is from the sound files' names; `shemo_json` and `modified` hold what the JSONs say, also of names that no
+    file has.
+
+    Raises
+    ------
+    SerError
+        If a name or a JSON holds an unknown emotion, or a JSON is damaged.
+    """
+    rows, _ = _parse_shemo(folder, "filename")
+    sets = {"filename": {row["clip"]: row["emotion"] for row in rows}}
+    for labels, name in SHEMO_JSON.items():
+        entries = _shemo_metadata(folder, [name])
+        if entries is not None:
+            sets[labels] = {clip: _json_emotion(entry, clip, name) for clip, entry in entries.items()}
+    return sets
+
+
+def _json_emotion(entry: dict, clip: str, name: str) -> str:
+    emotion = canonical_emotion(str(entry.get("emotion", "")))
+    if emotion is None:
+        raise SerError(f"Unknown emotion '{entry.get('emotion')}' of {clip} in {name}.")
+    return emotion
+
+
 def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
     """Parse ShEMO and its imitations: `female/F01A01.wav` is speaker F01, anger, recording 01."""
-    wanted = {"filename": None, "shemo_json": "shemo.json", "modified": "modified_shemo.json"}[labels]
+    wanted = SHEMO_JSON.get(labels)
     # Hundreds of transcripts in `shemo.json` belong to other recordings; the corrected file comes first.
     known = [wanted] if wanted else ["transcripts.json", "modified_shemo.json", "shemo.json"]
     entries = _shemo_metadata(folder, known)
@@ -109,9 +138,7 @@ def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str,
         emotion = _emotion(_SHEMO_CODES, code, path)
         entry = (entries or {}).get(path.stem, {})
         if wanted:
-            emotion = canonical_emotion(entry["emotion"]) if entry else None
-            if entry and emotion is None:
-                raise SerError(f"Unknown emotion '{entry['emotion']}' of {path.stem} in {wanted}.")
+            emotion = _json_emotion(entry, path.stem, wanted) if entry else None
         gender = "female" if speaker[0] == "F" else "male"
         return {"speaker": speaker, "emotion": emotion, "gender": gender, "text": entry.get("transcript")}
 

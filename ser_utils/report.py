@@ -172,9 +172,9 @@ def _embedded(path: Path) -> str:
 
 def _card(source: str) -> dict[str, str]:
     """The corpus's card as `{field: text}`, from the registry."""
-    from ser_utils import corpora
+    from ser_utils import cards
 
-    corpus = corpora.describe(source)
+    corpus = cards.describe(source)
     fields = {
         "Corpus": "title",
         "Language": "language",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from ser_utils import SerError, corpora
+from ser_utils import SerError, cards
 
 #: The checkout. Found by the package and not by the working directory: `ser run` works in the checkout's root,
 #: JupyterLab in `notebooks/`.
@@ -89,8 +89,8 @@ class Workspace:
 
     def __init__(self, corpus: str | Path = "demo", out: str | Path | None = None):
         self.corpus = str(corpus)
-        self.label = corpora.label(self.corpus)
-        self.slug = corpora.slug(self.corpus)
+        self.label = cards.label(self.corpus)
+        self.slug = cards.slug(self.corpus)
         self.root = ROOT if out is None else Path(out).expanduser().resolve()
         self.tables = self.root / "data" / "processed" / self.slug
         self.figures = self.root / "figures" / self.slug

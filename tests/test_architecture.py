@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ser_utils"
 ROWS = [
     {"__init__"},
     {"parsers"},
+    {"cards"},
     {"corpora", "fetching"},
     {"audio"},
     {"unlabelled"},

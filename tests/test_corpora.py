@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_utils import EMOTIONS, SerError, corpora
+from ser_utils import EMOTIONS, SerError, cards, corpora
 
 
 def write_silence(path, seconds=0.1, sample_rate=16_000):
@@ -197,7 +197,7 @@ def test_a_csv_is_read_with_paths_beside_it_and_common_emotion_names(write_csv):
     assert list(clips["emotion"]) == ["anger", "sadness", "happiness", "neutral"]
     assert clips["path"][0] == str(table.parent / "a" / "1.wav")
     assert clips["gender"][0] is None and clips["text"][0] is None
-    assert corpora.label(table) == "calls" and corpora.slug(table) == "calls"
+    assert cards.label(table) == "calls" and cards.slug(table) == "calls"
 
 
 def test_a_csv_may_give_clip_names_gender_and_text(write_csv):
@@ -318,7 +318,7 @@ def test_nemo_needs_its_table_and_reports_recordings_that_are_missing(tmp_path):
 
 
 def test_every_corpus_is_described_and_synthetic_ones_are_labelled_so():
-    for name, corpus in corpora.CORPORA.items():
-        assert corpus.name == name and corpora.slug(name) == name
+    for name, corpus in cards.CORPORA.items():
+        assert corpus.name == name and cards.slug(name) == name
         assert all((corpus.title, corpus.language, corpus.description, corpus.licence, corpus.citation))
-        assert corpus.synthetic == (name == "demo") == ("synthetic" in corpora.label(name))
+        assert corpus.synthetic == (name == "demo") == ("synthetic" in cards.label(name))

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ser_utils import audio, corpora
+from ser_utils import audio, cards, corpora
 
-FOLDER = corpora.default_folder("demo")
+FOLDER = cards.default_folder("demo")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_the_card_says_first_that_it_is_synthetic_and_gives_the_true_counts(clip
     assert f"{len(clips)} clips" in card and f"{clips['speaker'].nunique()} voices" in card
     for emotion, count in clips["emotion"].value_counts().items():
         assert f"| {emotion} | {count} |" in card
-    assert corpora.label("demo") == "demo (synthetic)"
+    assert cards.label("demo") == "demo (synthetic)"
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is needed to make clips anew")

@@ -108,14 +108,6 @@ def test_the_audit_lists_each_problem_once_a_clip_and_nothing_else():
     assert exploration.audit_files(pd.DataFrame(rows[:4])).empty
 
 
-def test_labels_of_two_tables_are_compared_on_the_clips_that_both_hold():
-    first = pd.DataFrame({"clip": list("abcd"), "emotion": ["anger", "anger", "neutral", "fear"]})
-    second = pd.DataFrame({"clip": list("abcx"), "emotion": ["anger", "neutral", "neutral", "anger"]})
-    counts = exploration.compare_labels(first, second)
-    assert counts.loc["anger", "neutral"] == 1 and np.trace(counts) == 2 and counts.to_numpy().sum() == 3
-    assert list(counts.index) == list(counts.columns)
-
-
 # --- shortcuts -----------------------------------------------------------------
 
 
@@ -125,6 +117,24 @@ def properties(clips, leak):
     rate = np.where(neutral & leak, 22_050, 44_100)
     return pd.DataFrame({"clip": clips["clip"], "sample_rate": rate, "bandwidth": rate / 2.0, "peak": -3.0,
                          "duration": rng.uniform(1, 3, len(clips)), "level": rng.normal(-20, 2, len(clips))})
+
+
+def test_resampling_closes_the_door_that_a_low_sample_rate_opens(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker in "abcd":
+        for number in range(24):
+            emotion, rate = ("neutral", 22_050) if number % 2 else ("anger", 44_100)
+            path = tmp_path / f"{speaker}{number}.wav"
+            soundfile.write(path, 0.1 * rng.normal(size=rate // 2), rate)
+            rows.append({"clip": path.stem, "path": str(path), "speaker": speaker, "emotion": emotion, "gender": None,
+                         "text": None, "duration": 0.5, "sample_rate": rate})
+    clips = pd.DataFrame(rows)
+    doors = {"before": ("bandwidth",), "after": ("heard_bandwidth",)}
+    score = exploration.shortcut_test(clips, exploration.file_properties(clips), shortcuts=doors, resamples=200)
+    uar = score[score["metric"] == "uar"].set_index("system")
+    assert uar.value["before"] == 1.0
+    assert "after" not in uar.index or uar.low["after"] < 0.6
 
 
 def test_a_planted_sample_rate_leak_is_found_and_its_absence_too():

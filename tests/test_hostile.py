@@ -1,5 +1,6 @@
 """Hostile and broken input, a row a case: what is promised happens, and nothing that was whole is lost."""
 
+import dataclasses
 import io
 import warnings
 import zipfile
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 from small import write_corpus
 
-from ser_utils import SerError, audio, corpora, fetching, pipeline
+from ser_utils import SerError, audio, cards, corpora, fetching, pipeline
 
 RATE = 16_000
 NOISE = (0.1 * np.random.default_rng(0).normal(size=RATE)).astype("float32")
@@ -189,13 +190,13 @@ ARCHIVES = [
 @pytest.mark.parametrize(("content", "expected"), [row[1:] for row in ARCHIVES], ids=[row[0] for row in ARCHIVES])
 def test_an_archive_is_refused_and_nothing_lands_anywhere(tmp_path, monkeypatch, content, expected):
     monkeypatch.setattr(fetching, "LARGEST_UNPACKED", 100_000)
-    inside = tmp_path / "deep" / "inside"
-    inside.mkdir(parents=True)
+    card = dataclasses.replace(cards.CORPORA["emodb"], archives=(cards.Archive(("https://zenodo.org/a.zip",)),))
+    monkeypatch.setitem(cards.CORPORA, "emodb", card)
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(SerError, match=expected) as caught:
-        fetching._unpack(tmp_path / "a.zip", inside)
+        fetching.fetch("emodb", tmp_path / "deep" / "inside", source=[tmp_path / "a.zip"])
     assert "\n" not in str(caught.value)
-    assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "deep", "inside"}
+    assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "deep", ".inside-download", ".lock"}
 
 
 def test_names_from_a_corpus_are_text_in_the_report_and_not_markup(tmp_path):
