@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -322,3 +323,35 @@ def test_every_corpus_is_described_and_synthetic_ones_are_labelled_so():
         assert corpus.name == name and cards.slug(name) == name
         assert all((corpus.title, corpus.language, corpus.description, corpus.licence, corpus.citation))
         assert corpus.synthetic == (name == "demo") == ("synthetic" in cards.label(name))
+
+
+@pytest.mark.parametrize("name", [name for name, card in cards.CORPORA.items() if card.archives])
+def test_a_card_tells_what_a_reader_must_know_before_trusting_a_score(name):
+    told = cards.CORPORA[name].facts()
+    assert set(told) == {
+        "Language", "What it is", "Speakers", "Size", "Emotions", "How they were elicited", "Recording",
+        "Annotators and agreement", "Known problems", "Licence", "Citation", "Home",
+    }  # fmt: skip
+
+
+def test_the_demo_card_says_that_its_speech_is_synthetic_and_counts_its_voices():
+    clips = corpora.load("demo")
+    women = clips.groupby("speaker")["gender"].first().eq("female").sum()
+    speakers = cards.CORPORA["demo"].facts()["Speakers"]
+    assert speakers.startswith(f"{clips['speaker'].nunique()} synthetic voices ({women} imitate women")
+
+
+def test_a_rare_emotion_is_set_aside_on_shemo_only_and_not_when_all_are_asked_for():
+    clips = pd.DataFrame({"clip": list("abc"), "emotion": ["fear", "anger", "neutral"]})
+    kept, rare = corpora.scored(clips, "shemo")
+    assert list(kept["clip"]) == ["b", "c"] and list(rare["clip"]) == ["a"]
+    for corpus, classes in (("shemo", "all"), ("nemo", "usual"), ("mine.csv", "usual")):
+        kept, rare = corpora.scored(clips, corpus, classes)
+        assert len(kept) == 3 and list(rare.columns) == list(clips.columns) and rare.empty
+    with pytest.raises(SerError, match="neither usual nor all"):
+        corpora.scored(clips, "shemo", "five")
+
+
+def test_only_shemo_has_several_sets_of_labels():
+    with pytest.raises(SerError, match="nEMO has one set of labels"):
+        corpora.label_sets("nemo")
