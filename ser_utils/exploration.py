@@ -57,6 +57,22 @@ def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.D
     return clips[clips["clip"].isin(kept)].reset_index(drop=True)
 
 
+def even_share(clips: pd.DataFrame, total: int) -> int:
+    """Find how many clips of each speaker `thin` may keep so that at most `total` remain (one a speaker at least).
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    total : int
+        Clips altogether.
+    """
+    counts = clips["speaker"].value_counts().to_numpy()
+    shares = np.arange(1, counts.max() + 1)
+    kept = np.minimum(counts, shares[:, None]).sum(axis=1)
+    return int(max(1, (kept <= total).sum()))
+
+
 # --- recordings ------------------------------------------------------------------------
 
 

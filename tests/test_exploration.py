@@ -43,6 +43,16 @@ def test_a_rare_emotion_is_not_thinned_away():
     assert (exploration.thin(clips, 8)["emotion"] == "fear").sum() == 2
 
 
+@pytest.mark.parametrize("total", [1, 30, 100, 10_000])
+def test_an_even_share_keeps_as_many_clips_as_asked_for_and_not_more(total):
+    clips = pd.DataFrame({"speaker": ["a"] * 5 + ["b"] * 40 + ["c"] * 90, "emotion": "anger"})
+    clips["clip"] = clips.index.astype(str)
+    share = exploration.even_share(clips, total)
+    kept = exploration.thin(clips, share)
+    assert len(kept) <= max(total, 3)
+    assert len(kept) == len(clips) or len(exploration.thin(clips, share + 1)) > total
+
+
 def test_examples_are_one_clip_an_emotion_of_one_speaker_near_the_wished_length():
     clips = table(speakers=2, each=3)
     clips.loc[clips["speaker"] == "S1", "duration"] = [0.3, 2.4, 9.0] * 3
