@@ -21,7 +21,7 @@ _RECORDER = """
 function render({ model, el }) {
   const button = document.createElement("button");
   button.className = "jupyter-button widget-button microphone";
-  button.style.width = "auto";
+  Object.assign(button.style, { width: "auto", margin: "2px" });
   button.textContent = "● Record";
   el.append(button);
   let recorder = null;
@@ -128,7 +128,8 @@ def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipy
     def hear(start: float) -> None:
         figure = explanation_plots.probability_timeline(wave, audio.SAMPLE_RATE, timelines, title=title)
         for ax in figure.axes:
-            ax.axvspan(start, ends[start], color="black", alpha=0.15, linewidth=0)
+            # The outline is what can be seen on the dark spectrogram.
+            ax.axvspan(start, ends[start], facecolor=(0, 0, 0, 0.12), edgecolor="#0072B2", linewidth=2)
         display(figure)
         plt.close(figure)
         first, last = (round(second * audio.SAMPLE_RATE) for second in (start, ends[start]))
