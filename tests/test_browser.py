@@ -45,7 +45,7 @@ def few(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(few, tmp_path_factory):
-    """JupyterLab on a copy of the notebooks that is set to the quick profile, these clips and a folder of its own."""
+    """JupyterLab on a copy of the notebooks, set to the quick profile and these clips; its address, where they write."""
     place = tmp_path_factory.mktemp("lab")
     (place / "notebooks").mkdir()
     wanted = {**pipeline.PROFILES["quick"], "data": str(few), "out": str(place / "out")}
@@ -55,7 +55,7 @@ def lab(few, tmp_path_factory):
         nbformat.write(parameterize_notebook(load_notebook_node(str(path)), given), place / "notebooks" / path.name)
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
     with browsing.jupyterlab(place / "notebooks", **environment) as address:
-        yield address
+        yield address, place / "out"
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def made(path: Path, call: str) -> int:
     return sum(cell.source.count(call) for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
 
 
-def choose_another_clip(page):
+def choose_another_clip(page, out):
     """06: a clip from the list is shown in the place of the one before."""
     cell = page.cell_with(".widget-dropdown")
     before = page.picture(cell)
@@ -78,7 +78,7 @@ def choose_another_clip(page):
     page.wait(lambda: page.picture(cell) not in (None, before), 60, "the clip's figure does not change")
 
 
-def speak_for_oneself(page):
+def speak_for_oneself(page, out):
     """09: the cursor moves, an uploaded file and a recording are answered."""
     cell = page.cell_with(".widget-slider")
     before, read = page.picture(cell), page.find(".widget-readout", cell)[0].text
@@ -86,6 +86,7 @@ def speak_for_oneself(page):
     page.wait(lambda: page.picture(cell) not in (None, before), 60, "the figure does not follow the cursor")
     assert page.find(".widget-readout", cell)[0].text != read
     cell = page.cell_with(".widget-upload")
+    kept = set(out.rglob("*")) | set((REPOSITORY / "data" / "interim").rglob("*"))
     page.upload(cell, next((REPOSITORY / "data/demo/female").glob("*.ogg")))
     page.wait(lambda: "judged" in cell.text and len(page.find("img", cell)) >= 2, 120, "the file is not answered")
     page.driver.save_screenshot(str(SHOTS / "09_uploaded.png"))
@@ -98,6 +99,8 @@ def speak_for_oneself(page):
     button.click()
     page.wait(lambda: page.picture(cell) not in (None, before), 120, f"the recording is not answered: {button.text}")
     assert "judged" in cell.text and "again" in button.text
+    now = set(out.rglob("*")) | set((REPOSITORY / "data" / "interim").rglob("*"))
+    assert now == kept, "of a reader's voice nothing is kept"
     page.driver.save_screenshot(str(SHOTS / "09_recorded.png"))
 
 
@@ -107,8 +110,9 @@ WIDGETS = {"06_error_analysis": choose_another_clip, "09_your_own_recordings": s
 # In this order: a notebook reads the tables of those before it.
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def test_a_notebook_runs_by_clicking_and_shows_its_figures_and_players(path, lab, browser):
+    address, out = lab
     cells = len(nbformat.read(path, 4).cells) + 1  # the profile's parameters have a cell of their own
-    page = browsing.NotebookPage(browser, lab(path.name), cells)
+    page = browsing.NotebookPage(browser, address(path.name), cells)
     page.run_all(600)
     seen = page.look(SHOTS / path.stem)
     assert page.red() == []
@@ -119,7 +123,7 @@ def test_a_notebook_runs_by_clicking_and_shows_its_figures_and_players(path, lab
     assert all(image["natural"] > 0 and image["shown"] > 100 and image["over"] <= 0 for image in images)
     assert len(players) >= made(path, "display(Audio("), "no player, or fewer than the notebook makes"
     assert all(player["seconds"] > 0 and player["shown"] > 100 and not player["error"] for player in players)
-    WIDGETS.get(path.stem, lambda page: None)(page)
+    WIDGETS.get(path.stem, lambda page, out: None)(page, out)
     assert page.red() == []
 
 
