@@ -76,6 +76,7 @@ def choose_another_clip(page, out):
     before = page.picture(cell)
     page.find("option", cell)[1].click()
     page.wait(lambda: page.picture(cell) not in (None, before), 60, "the clip's figure does not change")
+    assert len(page.find("img", cell)) == 1
 
 
 def speak_for_oneself(page, out):
