@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ser_utils import SerError
@@ -98,6 +99,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
     return {
         "title": book.title,
         "parameters": book.defaults | given,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "peak_memory_mb": round(peak / 2**20),
         "peak_process_mb": round(peak_process / 2**20),

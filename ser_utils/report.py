@@ -19,6 +19,16 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 METRICS = {"uar": "UAR", "wa": "accuracy (WA)", "macro_f1": "macro F1"}
 
 
+#: The figures that tell the story, each with the question that it answers.
+STORY = {
+    "04_scores": "Which system understands best?",
+    "05_length": "How short may a segment be?",
+    "06_speakers": "Whom does it understand?",
+    "07_help": "Does unlabelled speech help?",
+    "08_mistakes": "How do scores become too good?",
+}
+
+
 def version(pages: list[tuple[str, str]]) -> str:
     """Hash of all that the pages' look depends on: templates, this module, and the list of notebooks."""
     sources = [*sorted(TEMPLATES.glob("*")), Path(__file__)]
@@ -41,10 +51,14 @@ def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) ->
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(workspace.reports / f"{name}.ipynb", 4)
+    heading = dict(pages)[name]
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":  # links between notebooks lead to their pages
+        if cell.cell_type == "markdown":
+            heading = ([heading] + re.findall(r"^#+\s+(.+?)\s*$", cell.source, re.M))[-1]
+            # links between notebooks lead to their pages
             cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)", r"](\1.html\2)", cell.source)
         else:
+            cell.metadata["alt"] = "Figure under the heading " + re.sub(r"[*_`]", "", heading)
             cell.outputs = [output for output in map(_tidy, cell.outputs) if output is not None]
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
@@ -81,27 +95,33 @@ def write_index(workspace: Workspace, record: dict, books: list) -> Path:
         All notebooks, in order.
     """
     entries = record["notebooks"]
-    pages = []
+    pages, story = [], []
     for book in books:
         entry = entries.get(book.name)
         figures = [workspace.root / name for name in (entry or {"outputs": []})["outputs"] if name.endswith(".png")]
+        told = [path for path in figures if path.stem in STORY and path.exists()]
+        story += [(STORY[path.stem], path.stem, _embedded(path), book.name) for path in told]
+        figures = [path for path in figures if path not in told]
         chosen = [path for path in figures if not book.main_figures or path.stem in book.main_figures]
         pages.append(
             {
                 "name": book.name,
                 "number": book.name[:2],
-                "title": book.title,
+                "title": re.sub(r"^\d\d · ", "", book.title),
                 "entry": entry,
                 "figures": [(path.stem, _embedded(path)) for path in chosen if path.exists()],
                 "more": len(figures) - len(chosen),
             }
         )
+    days = sorted(entry["finished"][:10] for entry in entries.values() if "finished" in entry)
     text = _template("index.html").render(
         record=record,
         label=workspace.label,
         synthetic="synthetic" in workspace.label,
         card=_card(record["source"]),
         pages=pages,
+        story=story,
+        dates=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         metrics=METRICS,
         scores=score_rows(workspace.figures / "scores.csv"),
         chance=1 / max(len(record["emotions"]), 1),
@@ -163,7 +183,9 @@ def _template(name: str):
 def _highlighting() -> str:
     from pygments.formatters import HtmlFormatter
 
-    return HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    # Of pygments' styles, those whose colours stand out at 4.5 : 1 from the background that code has here.
+    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("xcode", "zenburn"))
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
 def _embedded(path: Path) -> str:

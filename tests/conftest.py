@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
+from small import NOTEBOOKS, solutions
+
+from ser_utils import pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,6 +39,30 @@ def write_tone(tmp_path):
     return write
 
 
+@pytest.fixture(scope="session")
+def quick_run(tmp_path_factory, request):
+    """All notebooks on the demo corpus with the quick profile, each with its exercises' solutions run at its end.
+
+    Made once, also where several processes share the tests: who comes first runs it, the others wait.
+    """
+    place = tmp_path_factory.getbasetemp()
+    place = (place.parent if hasattr(request.config, "workerinput") else place) / "quick-run"
+    sources, out, done = place / "notebooks", place / "out", place / "done"
+    place.mkdir(exist_ok=True)
+    with FileLock(place / "lock"):
+        if not done.exists():
+            sources.mkdir(exist_ok=True)
+            for path in NOTEBOOKS:
+                notebook = nbformat.read(path, 4)
+                for number, code in enumerate(solutions(notebook)):
+                    notebook.cells.append(nbformat.v4.new_code_cell(code, id=f"solution-{number}"))
+                nbformat.write(notebook, sources / path.name)
+            pipeline.run("demo", profile="quick", out=out, notebooks=sources)
+            done.touch()
+    return out
+
+
 def pytest_collection_modifyitems(items):
-    """The notebooks end to end take longest: started first, they run beside all other files instead of after them."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """What takes longest is started first, and runs beside all other files instead of after them."""
+    first = {"test_notebooks.py": 0, "test_browser.py": 1}
+    items.sort(key=lambda item: first.get(item.path.name, 2))

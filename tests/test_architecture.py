@@ -24,6 +24,7 @@ ROWS = [
     {"intervals", "predictions", "crossvalidation", "calibration", "audit", "evaluation"},
     {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing", "recognizer"},
     {"plots", "corpus_plots", "score_plots", "error_plots", "explanation_plots"},
+    {"widgets"},
     {"workspace"},
     {"report", "dependencies", "execution", "pipeline", "readme", "bench"},
     {"cli"},

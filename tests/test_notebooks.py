@@ -8,23 +8,15 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from small import NOTEBOOKS, solutions
 
 from ser_utils import pipeline
-
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-SOLUTION = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[p.stem for p in NOTEBOOKS])
 
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def solutions(notebook):
-    """Code of the exercises' folded solutions, in order."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return SOLUTION.findall(text)
 
 
 def test_the_six_notebooks_of_the_paper_are_there():
@@ -84,20 +76,6 @@ def test_links_between_notebooks_lead_somewhere(path):
     text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
     for target in re.findall(r"\]\((\w+\.ipynb)\)", text):
         assert (path.parent / target).exists(), target
-
-
-@pytest.fixture(scope="module")
-def quick_run(tmp_path_factory):
-    """All notebooks on the demo corpus with the quick profile, each with its exercises' solutions run at its end."""
-    sources, out = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("out")
-    for path in NOTEBOOKS:
-        notebook = nbformat.read(path, 4)
-        for number, code in enumerate(solutions(notebook)):
-            cell = nbformat.v4.new_code_cell(code, id=f"solution-{number}")
-            notebook.cells.append(cell)
-        nbformat.write(notebook, sources / path.name)
-    pipeline.run("demo", profile="quick", out=out, notebooks=sources)
-    return out
 
 
 def test_all_notebooks_run_in_order_and_leave_their_tables_figures_and_pages(quick_run):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
@@ -142,9 +143,25 @@ def test_the_front_page_shows_scores_and_figures_and_needs_nothing_beside_it(fin
     for name in ("01_first.html", "02_second.html", "03_third.html"):
         assert f'href="{name}"' in page
     assert "segment-cnn" in page and "62.5" in page and "20.0 to 30.0" in page
-    assert page.count("data:image/png;base64,") == 1
+    assert page.count("data:image/png;base64,") == 1 and "Figure 01_empty of notebook 01, First: what is there?" in page
+    assert datetime.now(UTC).strftime("%Y-%m-") in page, "it says when it was run"
     assert "<script" not in page and 'src="http' not in page and "@import" not in page
     assert "This corpus is synthetic" not in page
+
+
+def test_every_picture_is_described_for_those_who_do_not_see_it(finished):
+    page = (finished / "out/reports/mine/01_first.html").read_text(encoding="utf-8")
+    assert 'alt="Figure under the heading First: what is there?"' in page
+
+
+def test_figures_that_tell_the_story_come_first_with_their_questions(place, rerun):
+    notebooks = place / "notebooks"
+    source = (notebooks / "01_first.ipynb").read_text().replace("01_empty", "04_scores")
+    (notebooks / "01_first.ipynb").write_text(source)
+    rerun(only=["01"])
+    page = (place / "out/reports/mine/index.html").read_text(encoding="utf-8")
+    assert "The story in one figure</h2>" in page and page.count("data:image/png;base64,") == 1
+    assert report.STORY["04_scores"] in page
 
 
 def test_a_page_leads_to_its_neighbours_and_to_the_front_page(finished):
