@@ -166,6 +166,12 @@ def test_what_is_no_waveform_is_refused(kept, wave):
         kept(wave)
 
 
+@pytest.mark.parametrize("rate", [0, 1, -16_000, 10**9, 16_000.5])
+def test_a_waveform_of_a_rate_that_no_recording_has_is_refused(kept, rate):
+    with pytest.raises(SerError, match=f"sample rate of {rate} Hz: recordings of speech have 2000 to 1000000"):
+        kept(np.full(16_000, 0.1, np.float32), sampling_rate=rate)
+
+
 def test_a_few_samples_are_repeated_until_they_fill_a_segment(kept):
     assert len(kept.timeline(np.full(10, 0.1, np.float32))) == 1
 
