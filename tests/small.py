@@ -1,10 +1,20 @@
-"""Small notebooks and a small corpus, for the tests of the pipeline and of the command line."""
+"""Small notebooks and a small corpus for the tests of the pipeline and the command line; and where the real ones are."""
 
+import re
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import soundfile
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+SOLUTION = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
+
+
+def solutions(notebook) -> list[str]:
+    """Code of the exercises' folded solutions, in order."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return SOLUTION.findall(text)
 
 
 def write_notebook(folder: Path, name: str, *cells: str, reads=(), writes=()):

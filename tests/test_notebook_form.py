@@ -5,25 +5,16 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
-
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-SOLUTION = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
+from small import NOTEBOOKS, solutions
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[p.stem for p in NOTEBOOKS])
 
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def solutions(notebook):
-    """Code of the exercises' folded solutions, in order."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return SOLUTION.findall(text)
 
 
 def test_the_six_notebooks_of_the_paper_are_there():

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-from test_notebook_form import NOTEBOOKS, solutions
+from small import NOTEBOOKS, solutions
 
 from ser_utils import pipeline
 
