@@ -296,7 +296,20 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
 
 
 def find(name: str, *, weights: bool = True) -> Path:
-    """Return the folder that holds an encoder; from the hub if need be (with `weights=False` only its settings)."""
+    """Return the folder that holds an encoder, from the hub if need be.
+
+    Parameters
+    ----------
+    name : str
+        As for `load`, without "-untrained".
+    weights : bool
+        False: the settings are enough.
+
+    Raises
+    ------
+    SerError
+        If there is no such folder, and no such model that can be had from the hub.
+    """
     shipped, folder = WEIGHTS / name, Path(name).expanduser()
     if "/" not in name and shipped.is_dir():
         return shipped

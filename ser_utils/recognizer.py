@@ -122,7 +122,18 @@ class EmotionRecognizer:
         return self.judge(inputs, sampling_rate=sampling_rate).scores[:top_k]
 
     def timeline(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> pd.DataFrame:
-        """Probabilities segment by segment: `start` [s], `end` [s], one column an emotion."""
+        """Probabilities segment by segment.
+
+        Parameters
+        ----------
+        recording, sampling_rate, hop
+            As for `judge`.
+
+        Returns
+        -------
+        DataFrame
+            `start` [s], `end` [s], one column an emotion.
+        """
         return self.judge(recording, sampling_rate=sampling_rate, hop=hop).timeline
 
     def judge(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> Judgement:
@@ -275,6 +286,10 @@ def train(
         Rows of `scores.csv` of this system on speakers left out, for the card.
     cache : str or Path, optional
         Folder of features.
+
+    Returns
+    -------
+    EmotionRecognizer
     """
     from ser_utils import models  # with scikit-learn: 70 MB that judging does without
 

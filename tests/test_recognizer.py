@@ -205,6 +205,37 @@ def test_predict_draws_the_timeline_of_one_recording(folder, clips, tmp_path, ca
 
 
 @pytest.mark.slow
+@pytest.mark.real
+def test_predict_says_of_a_stranger_what_the_notebooks_say(shared_data, tmp_path, capsys):
+    """Real actors: `ser predict` with one left out, beside the out-of-fold predictions of notebook 04's loop."""
+    clips = corpora.load("ravdess", shared_data / "ravdess")
+    chosen = clips["speaker"].isin(sorted(set(clips["speaker"]))[:4]) & clips["emotion"].isin(["anger", "neutral", "sadness"])
+    clips = clips[chosen].groupby(["speaker", "emotion"]).head(4)
+    clips, encoder, stranger = clips.reset_index(drop=True), encoders.load("wav2vec2-nano"), clips["speaker"].max()
+    segments = audio.cut_segments(clips, seconds=1.0)
+    frames = features.extract(clips, segments, encoder, cache=tmp_path)
+    table = evaluation.cross_validate(
+        models.SegmentCNN(epochs=6), frames, segments, clips, folds=evaluation.folds(clips), system="notebook"
+    )
+    expected = evaluation.to_clips(table).set_index("clip")
+
+    how = dict(corpus="ravdess", epochs=6, leave_out=[stranger], cache=tmp_path)
+    place = recognizer.train(clips, encoder, **how).save(tmp_path / "kept")
+    unheard = clips[clips["speaker"] == stranger]
+    assert cli.main(["predict", *unheard["path"], "--model", str(place), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["file"] for one in said] == list(unheard["path"]) and len(said) == 12
+    kept = EmotionRecognizer.from_pretrained(place)
+    for clip, one in zip(unheard.itertuples(), said, strict=True):
+        scores = {score["label"]: score["score"] for score in one["scores"]}
+        assert scores == {score["label"]: score["score"] for score in kept(clip.path)}
+        names = list(kept.labels)
+        np.testing.assert_allclose([scores[n] for n in names], expected.loc[clip.clip, names].astype(float), atol=2e-3)
+    spread = expected.loc[unheard["clip"], kept.labels].std().max()
+    assert spread > 0.01, "scores that are the same for all recordings would show nothing"
+
+
+@pytest.mark.slow
 def test_three_hours_are_judged_in_less_than_a_gigabyte(folder, tmp_path):
     rng = np.random.default_rng(0)
     with soundfile.SoundFile(tmp_path / "long.flac", "w", 44_100, 1) as file:
