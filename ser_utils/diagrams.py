@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ser_utils import audio, corpora, encoders, networks
+from ser_utils import audio, corpora, encoders, features, networks
 from ser_utils.plots import EMOTION_COLOURS, INK, PAPER_GREY
 from ser_utils.predictions import COLUMNS
 from ser_utils.workspace import replacing
@@ -146,7 +146,8 @@ def segment_network() -> Figure:
 def spectrogram_network() -> Figure:
     """The spectrogram CNN on a second of speech; its weights come from another task but for the last block."""
     network = networks.keyword_network(len(SHEMO))
-    return _layers(network, (64, 100), "The spectrogram CNN", "log-mel spectrogram of one second")
+    shape = features.mel_spectrogram(np.zeros(audio.SAMPLE_RATE, np.float32)).shape
+    return _layers(network, shape, "The spectrogram CNN", "log-mel spectrogram of one second")
 
 
 def _layers(network: torch.nn.Sequential, shape: tuple[int, ...], title: str, given: str) -> Figure:

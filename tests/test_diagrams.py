@@ -25,10 +25,10 @@ def test_the_committed_files_are_what_the_code_draws(tmp_path):
 
 def test_a_network_with_more_channels_is_drawn_with_them(monkeypatch):
     before = words(diagrams.spectrogram_network())
-    assert "16 × 32 × 50" in before and "98 934 learned values" in before
+    assert "16 × 32 × 51" in before and "98 934 learned values" in before
     monkeypatch.setitem(networks.keyword_network.__kwdefaults__, "channels", (24, 32, 64, 128))
     after = words(diagrams.spectrogram_network())
-    assert "24 × 32 × 50" in after and "16 × 32 × 50" not in after
+    assert "24 × 32 × 51" in after and "16 × 32 × 51" not in after
 
 
 def test_the_tables_carry_the_columns_of_the_code(monkeypatch):
