@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce lab test test-all lint readme lock clean
+.PHONY: help setup reproduce lab test test-all lint readme diagrams lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -47,6 +47,9 @@ lint: $(READY) ## Check the style of the module and the tests
 
 readme: $(READY) ## Put the results of figures/*/scores.csv into README.md
 	$(BIN)/python -m ser_utils.readme
+
+diagrams: $(READY) ## Draw figures/diagrams/*.svg again
+	$(BIN)/python -m ser_utils.diagrams
 
 # Versions already pinned stay; `make lock UPGRADE=--upgrade` moves them. --universal: one file for every platform
 # and Python from 3.11 on. No index or host is written into the file.

@@ -54,6 +54,11 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
     DataFrame
         `clip`, `speaker`, `emotion`, `gender` and a column for each measure; NaN pitch, roughness and clearness
         where nothing is voiced.
+
+    Raises
+    ------
+    ValueError
+        If there is not one row of functionals for every clip.
     """
     if len(functionals) != len(clips):
         raise ValueError(f"{len(functionals)} rows of functionals for {len(clips)} clips: one row a clip is needed")

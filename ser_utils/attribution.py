@@ -139,6 +139,11 @@ def deletion_curves(
     guided, random : ndarray, shape=(n, len(fractions))
         Probability of the target. An attribution that deserves trust makes `guided` fall below `random`.
 
+    Raises
+    ------
+    ValueError
+        If the attribution has another shape than (n, frames).
+
     References
     ----------
     Petsiuk, Das & Saenko 2018, *RISE: randomized input sampling for explanation of black-box models*.

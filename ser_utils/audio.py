@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_utils import SerError
-from ser_utils.corpora import LOWEST_RATE
+from ser_utils.corpora import HIGHEST_RATE, LOWEST_RATE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,14 +56,14 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         raise _unreadable(path, error) from error
     if wave.shape[0] == 0:
         raise SerError(f"{path} holds no samples: leave it out.")
-    _check_rate(path, rate)
+    check_rate(path, rate)
     if not np.isfinite(wave).all():
         warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
         wave = np.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0)
     return resample(wave.mean(axis=1), rate, sample_rate)
 
 
-def stream(path: str | Path, *, seconds: float = 60.0) -> Iterator[np.ndarray]:
+def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
     """Read a sound file piece by piece; joined, the pieces are what `read` returns.
 
     For recordings of hours: memory is that of one piece.
@@ -96,7 +96,7 @@ def stream(path: str | Path, *, seconds: float = 60.0) -> Iterator[np.ndarray]:
 
 def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
     """Resample with enough of the neighbouring samples that no edge is heard."""
-    _check_rate(file.name, file.samplerate)
+    check_rate(file.name, file.samplerate)
     common = math.gcd(file.samplerate, SAMPLE_RATE)
     cycle, made = file.samplerate // common, SAMPLE_RATE // common  # `cycle` samples become `made`
     reach = 0 if cycle == made else cycle * (math.ceil(_WIDTH / _ROLLOFF / min(cycle, made)) + 1)  # of the filter
@@ -122,9 +122,25 @@ def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
         warnings.warn(f"{file.name} holds samples that are not numbers; they are read as silence.", stacklevel=3)
 
 
-def _check_rate(path: str | Path, rate: int) -> None:
-    if rate < LOWEST_RATE:
-        raise SerError(f"{path} has a sample rate of {rate} Hz by its header: speech needs at least {LOWEST_RATE}.")
+def check_rate(what: str | Path, rate: int) -> None:
+    """Refuse a sample rate that no recording of speech has.
+
+    Parameters
+    ----------
+    what : str or Path
+        What is said to have it.
+    rate : int
+        In Hz.
+
+    Raises
+    ------
+    SerError
+        If it is no whole number from `corpora.LOWEST_RATE` to `corpora.HIGHEST_RATE`.
+    """
+    if not (LOWEST_RATE <= rate <= HIGHEST_RATE and rate == int(rate)):
+        raise SerError(
+            f"{what} is said to have a sample rate of {rate} Hz: recordings of speech have {LOWEST_RATE} to {HIGHEST_RATE}."
+        )
 
 
 def _unreadable(path: str | Path, error: Exception) -> SerError:
@@ -279,8 +295,27 @@ def read_segments(
             heard, wave = clip, read(paths[clip], sample_rate=sample_rate)
         # 1e-4: two lengths that differ by floating-point noise round alike.
         samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
-        first = int(start * sample_rate + 0.5)
-        if padding == 0:  # rounding may put the last piece a sample beyond the end
-            first = max(0, min(first, wave.size - samples))
+        first = first_sample(start, samples, wave.size, sample_rate)
         piece = wave[first : first + samples]
         yield piece if piece.size == samples else np.resize(piece if piece.size else wave, samples)
+
+
+def first_sample(start: float, size: int, available: int, sample_rate: int = SAMPLE_RATE) -> int:
+    """At which sample a piece of a recording begins.
+
+    Parameters
+    ----------
+    start : float
+        In seconds.
+    size, available : int
+        Samples of the piece and of the recording. Rounding may put the last piece a sample beyond the end: it is
+        moved back.
+    sample_rate : int
+        In Hz.
+
+    Examples
+    --------
+    >>> first_sample(0.5, 16_000, 48_000), first_sample(2.00004, 16_000, 48_000), first_sample(0, 16_000, 8_000)
+    (8000, 32000, 0)
+    """
+    return max(0, min(int(start * sample_rate + 0.5), available - size))

@@ -140,6 +140,11 @@ def temperatures(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFr
     -------
     DataFrame
         `system, seed, fold, temperature`; above 1 the system was over-confident.
+
+    Raises
+    ------
+    SerError
+        If a fold tests every speaker, so that no one is left to fit a temperature on.
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
@@ -157,7 +162,20 @@ def temperatures(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFr
 
 
 def calibrate(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame:
-    """Predictions with softened (or sharpened) probabilities, see `temperatures`; decisions stay as they are."""
+    """Predictions with softened (or sharpened) probabilities, see `temperatures`; decisions stay as they are.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        A predictions table.
+    level : {"clip", "segment"}
+        At which level temperatures are fitted and applied.
+
+    Returns
+    -------
+    DataFrame
+        A predictions table at that level.
+    """
     table = at_level(predictions, level).reset_index(drop=True)
     names = emotions_of(table)
     fitted = table.merge(temperatures(table, level=level), on=["system", "seed", "fold"], how="left")
@@ -184,6 +202,11 @@ def risk_coverage(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataF
         `system, coverage, risk`: share of clips decided, surest first, and share of those that are wrong;
         mean over seeds, one row a clip. Within equal confidences, risk is what a random order gives on
         average. Area under the curve: `risk` averaged over rows.
+
+    Raises
+    ------
+    SerError
+        If a system did not judge the same number of clips (or segments) with every seed.
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
@@ -223,6 +246,11 @@ def coverage_at(predictions: pd.DataFrame, accuracy: float, *, level: str = "cli
     DataFrame
         `system, target, coverage, accuracy, hindsight`, means over seeds: share decided, share of those
         that are right (NaN if none is decided), and the share that hindsight could have decided.
+
+    Raises
+    ------
+    SerError
+        If `accuracy` is not above 0 and up to 1.
     """
     if not 0 < accuracy <= 1:
         raise SerError(f"accuracy {accuracy} is not a fraction above 0 and up to 1: 80 % is 0.8")

@@ -140,12 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "It is tied to that corpus's language, speakers and room. Not for use on people without their consent.",
     )
     sub.add_argument("files", nargs="+", metavar="FILE", type=Path, help="recordings, or folders of them")
-    sub.add_argument(
-        "--model",
-        metavar="DIR",
-        type=Path,
-        help="folder of a recognizer (default: that of the demo corpus, trained on synthetic speech)",
-    )
+    _add_model(sub)
     sub.add_argument(
         "--confidence",
         type=float,
@@ -156,6 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeline", action="store_true", help="also one row a segment")
     sub.add_argument("--json", action="store_true", help="print a JSON list, one object a recording")
     sub.add_argument("--plot", metavar="PNG", type=Path, help="draw the timeline of a single recording")
+
+    sub = command(
+        "export",
+        _export,
+        "write a recognizer as ONNX files, for programs without PyTorch",
+        "  ser export --model data/processed/ravdess/recognizer\n"
+        "\nencoder.onnx (waveforms at 16 kHz to frames) and cnn.onnx (frames to logits) are written into that folder and compared\n"
+        "with PyTorch there; batch and time are free. Needs `pip install -e '.[onnx]'`.",
+    )
+    _add_model(sub)
 
     sub = command(
         "pretrain",
@@ -185,6 +190,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--rounds", type=_positive(int), default=3, metavar="N", help="timed rounds of a row (default: 3)")
     sub.add_argument("--json", action="store_true", help="print JSON; progress goes to the error stream")
     return parser
+
+
+def _add_model(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--model",
+        metavar="DIR",
+        type=Path,
+        help="folder of a recognizer (default: that of the demo corpus, trained on synthetic speech)",
+    )
 
 
 def _positive(kind: type):
@@ -261,14 +275,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_utils import recognizer, unlabelled, workspace
+    from ser_utils import recognizer, unlabelled
 
     files = unlabelled.sound_files(options.files)
     if options.plot and len(files) > 1:
         raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
-    model = recognizer.EmotionRecognizer.from_pretrained(
-        options.model or workspace.ROOT / "data" / "processed" / "demo" / "recognizer"
-    )
+    model = recognizer.EmotionRecognizer.from_pretrained(_model(options))
     about = model.config["training"]
     print(f"trained on {about['corpus']}, {about['speakers']} speakers. {recognizer.MEANING}", file=sys.stderr)
     width, results, failed = max(len(str(file)) for file in files), [], 0
@@ -298,6 +310,12 @@ def _predict(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _model(options: argparse.Namespace) -> Path:
+    from ser_utils import workspace
+
+    return options.model or workspace.ROOT / "data" / "processed" / "demo" / "recognizer"
+
+
 def _draw(file: Path, said, target: Path) -> None:
     from ser_utils import audio, error_plots, plots, workspace
 
@@ -310,6 +328,17 @@ def _draw(file: Path, said, target: Path) -> None:
     figure = error_plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)
     with workspace.replacing(target) as temporary:
         figure.savefig(temporary, dpi=130)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ser_utils import exporting
+
+    folder = _model(options)
+    print("tracing both networks and comparing them with PyTorch, about a minute …", file=sys.stderr)
+    for name, difference in exporting.to_onnx(folder).items():
+        megabytes = (folder / name).stat().st_size / 1e6
+        print(f"{folder / name}  {megabytes:.1f} MB, differs from PyTorch by {difference:.0e} of the largest value")
+    return 0
 
 
 def _pretrain(options: argparse.Namespace) -> int:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
-#: Below this a file holds no speech, and its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
-LOWEST_RATE = 2_000
+#: Outside of this a file holds no speech, or its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
+LOWEST_RATE, HIGHEST_RATE = 2_000, 1_000_000
 LABELS = ("filename", *SHEMO_JSON)
 
 
@@ -213,7 +213,7 @@ def _length(path: str) -> tuple[int, int, str]:
         frames, rate = _header(path)
     except OSError:
         return 0, 0, "not readable as audio"
-    if rate < LOWEST_RATE:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         return 0, rate, f"a sample rate of {rate} Hz"
     return frames, rate, "" if frames else "no samples"
 

@@ -72,7 +72,13 @@ class Notebook:
 
     @classmethod
     def read(cls, path: Path) -> Notebook:
-        """Read a notebook file; parameters come from its cell tagged `parameters`."""
+        """Read a notebook file; parameters come from its cell tagged `parameters`.
+
+        Raises
+        ------
+        SerError
+            If the file is no notebook.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             cells = [{**cell, "source": "".join(cell["source"])} for cell in content["cells"]]

@@ -196,6 +196,41 @@ class Encoder:
             raise _Reached
 
 
+class ToLayer(torch.nn.Module):
+    """An encoder up to one layer as a network of its own, normalisation of the waveforms included; for export.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Its weights are shared.
+    layer : int
+        0 to `encoder.n_layers`.
+    """
+
+    def __init__(self, encoder: Encoder, layer: int):
+        super().__init__()
+        self.model, self.normalise, self.layer = encoder._model, encoder._extractor.do_normalize, layer
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """`(batch, samples)` at 16 kHz → `(batch, frames, dims)`, as `Encoder.encode` in float32."""
+        if self.normalise:  # as transformers' feature extractor does it, in numpy
+            waveforms = waveforms - waveforms.mean(-1, keepdim=True)
+            waveforms = waveforms / torch.sqrt(waveforms.square().mean(-1, keepdim=True) + 1e-7)
+        kept = []
+
+        def keep(_, args, kwargs, output):
+            states = output if self.layer else args[0] if args else kwargs["hidden_states"]
+            kept.append(states[0] if isinstance(states, tuple) else states)
+
+        # All layers run, since a tracer follows no exception such as `_Reached`; it drops what leads to no output.
+        hook = self.model.encoder.layers[max(0, self.layer - 1)].register_forward_hook(keep, with_kwargs=True)
+        try:
+            self.model(waveforms)
+        finally:
+            hook.remove()
+        return kept[0]
+
+
 def load(name: str, *, device: str | None = None, precision: str = "auto") -> Encoder:
     """Load an encoder.
 
@@ -261,7 +296,20 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
 
 
 def find(name: str, *, weights: bool = True) -> Path:
-    """Return the folder that holds an encoder; from the hub if need be (with `weights=False` only its settings)."""
+    """Return the folder that holds an encoder, from the hub if need be.
+
+    Parameters
+    ----------
+    name : str
+        As for `load`, without "-untrained".
+    weights : bool
+        False: the settings are enough.
+
+    Raises
+    ------
+    SerError
+        If there is no such folder, and no such model that can be had from the hub.
+    """
     shipped, folder = WEIGHTS / name, Path(name).expanduser()
     if "/" not in name and shipped.is_dir():
         return shipped

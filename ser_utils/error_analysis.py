@@ -45,6 +45,11 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
         `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ no more
         than chance lets them.
 
+    Raises
+    ------
+    ValueError
+        If a standard error is not positive.
+
     References
     ----------
     DerSimonian & Laird 1986, *Meta-analysis in clinical trials*; Efron & Morris 1977, *Stein's paradox in statistics*.
@@ -154,6 +159,11 @@ def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote
     -------
     DataFrame
         A predictions table at clip level with `system=name` and seed 0.
+
+    Raises
+    ------
+    ValueError
+        If a system has no predictions.
     """
     lacking = set(systems) - set(predictions["system"])
     if lacking:

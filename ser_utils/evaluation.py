@@ -120,6 +120,11 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options) -> pd.D
     DataFrame
         As from `scores`, with a column `group` after `system`. UAR of a group averages the emotions that
         occur in it.
+
+    Raises
+    ------
+    SerError
+        If no clip has a group.
     """
     group = predictions[by] if isinstance(by, str) else predictions["clip"].map(by)
     if group.isna().all():
@@ -288,6 +293,11 @@ def compare_many(predictions: pd.DataFrame, reference: str | None = None, **opti
     -------
     DataFrame
         One row a pair, columns of `compare` and `p_holm` (Holm 1979).
+
+    Raises
+    ------
+    SerError
+        If the reference is not among the systems, or there is only one system.
     """
     systems = list(predictions["system"].unique())
     if reference is not None and reference not in systems:
@@ -311,6 +321,11 @@ def published_results() -> pd.DataFrame:
     DataFrame
         `source, corpus, system, protocol, classes, metric, value, leaky, note`; value in percent as
         published, `leaky` is `yes`, `no` or `unknown`, `classes` may be missing.
+
+    Raises
+    ------
+    SerError
+        If the file that holds them is missing from this checkout.
     """
     path = Path(__file__).resolve().parents[1] / "data" / "published_results.csv"
     if not path.is_file():

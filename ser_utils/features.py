@@ -119,6 +119,11 @@ def crop_from_whole(
     -------
     memmap, float16
         Of the shape that `extract` gives for the same segments.
+
+    Raises
+    ------
+    SerError
+        If segments differ in length.
     """
     layers = encoder.check_layers(layers)
     samples = _samples(segments)
@@ -356,6 +361,8 @@ def normalise_by_speaker(
 
     Raises
     ------
+    ValueError
+        If there is not one speaker for every row.
     SerError
         If a speaker has no reference row.
     """
@@ -417,7 +424,7 @@ def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    """Half precision, as features lie on disk."""
+    """Half precision, as features lie on disk: any shape, float16; what float16 cannot hold becomes its largest value."""
     # Some large encoders have a few dimensions in the thousands; half precision must not make them infinite.
     return np.clip(values, -_MAX_HALF, _MAX_HALF).astype(np.float16)
 

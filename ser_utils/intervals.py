@@ -190,6 +190,11 @@ def interval(
         nothing is known then about how it varies. A resample without a class averages UAR and macro-F1 over
         the classes that it has; the recall of a class uses the resamples that have the class. A recall that
         is 0 or 1 for every unit has an interval of length 0.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': use one of {', '.join(METHODS)}")

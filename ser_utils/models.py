@@ -519,6 +519,11 @@ class SpectrogramCNN(_Network):
             Classes.
         groups : array-like, shape=(n,), optional
             Speakers.
+
+        Raises
+        ------
+        SerError
+            If `freeze` is not a number of the network's blocks, or its weights cannot be had.
         """
         X, codes, fit, held = self._split(X, y, groups)
         mean, deviation = training.statistics(X, fit, (0, 2))

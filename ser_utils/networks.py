@@ -262,6 +262,11 @@ def load_keyword_network(folder: Path, n_classes: int, *, dropout: float = 0.3) 
     n_classes : int
     dropout : float
         Share of the pooled values blanked while training.
+
+    Raises
+    ------
+    SerError
+        If weights and `config.json` do not fit each other.
     """
     from safetensors.torch import load_file
 

@@ -214,7 +214,24 @@ def _parse_nemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, 
 
 
 def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Parse a reader's own list of recordings; paths are relative to the CSV."""
+    """Parse a reader's own list of recordings.
+
+    Parameters
+    ----------
+    table : Path
+        A CSV with the columns `path` (relative to the CSV's folder), `emotion`, `speaker`, and optionally `clip`, `gender`
+        and `text`.
+
+    Returns
+    -------
+    rows, skipped
+        As every parser in `PARSERS`: a dict a recording, and paths left out with the reason.
+
+    Raises
+    ------
+    SerError
+        If the CSV or a recording is missing, a column is, an emotion is unknown, or a speaker is empty.
+    """
     if not table.is_file():
         raise SerError(f"No file {table}: check the path of the CSV.")
     with table.open("rb") as file:

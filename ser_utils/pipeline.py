@@ -148,7 +148,18 @@ def run(
 
 
 def parse_parameter(text: str) -> tuple[str, object]:
-    """Split `key=value` as given to `-p`; the value is read as YAML, so `3`, `0.5`, `true`, `null`, `[0, 1]` work."""
+    """Split `key=value` as given to `-p`; the value is read as YAML.
+
+    Raises
+    ------
+    SerError
+        If there is no `=`, the key is no name, or the value is no YAML.
+
+    Examples
+    --------
+    >>> parse_parameter("seeds=[0, 1]"), parse_parameter("layer=null")
+    (('seeds', [0, 1]), ('layer', None))
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
         raise SerError(f"-p {text}: give a parameter as key=value, such as -p seeds=[0,1,2]")

@@ -189,6 +189,11 @@ def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: 
     -------
     DataFrame
         The clips table with `path` and `sample_rate` of the copies.
+
+    Raises
+    ------
+    SerError
+        If no clip has the emotion.
     """
     if emotion not in set(clips["emotion"]):
         raise SerError(f"no clip is labelled {emotion}: choose one of {', '.join(sorted(set(clips['emotion'])))}")

@@ -132,7 +132,24 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return validated predictions at level `"clip"` or `"segment"`."""
+    """Return validated predictions at one level.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        A predictions table of clips or of segments.
+    level : {"clip", "segment"}
+        Segments become clips by `to_clips`.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    SerError
+        If the table cannot be scored (see `validate`), the level is unknown, or clips cannot become segments.
+    """
     if level == "clip":
         return to_clips(predictions)
     if level != "segment":

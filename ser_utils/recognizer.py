@@ -19,19 +19,10 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from ser_utils import SerError, audio, encoders, features, models, networks, training, unlabelled
+from ser_utils import SerError, audio, encoders, familiarity, features, networks, training
 from ser_utils.predictions import FLOOR
 
-#: What a sound is compared by with those of the training corpus: column of the range, words, unit.
-MEASURES = {
-    "level": ("its loud parts are at", "dB full scale"),
-    "treble": ("the bands above 4 kHz lie at", "dB against those below 1.5 kHz"),
-    "voiced": ("voiced frames among the loud ones:", "%"),
-}
-_MARGIN = {"level": 6.0, "treble": 6.0, "voiced": 10.0}  # beyond the training corpus's 1st and 99th percentile
-_SILENCE = -70.0  # dB full scale: below what a 16-bit recording of a room holds
 _BATCH = 64  # segments encoded at once
-_MEASURED = 150  # clips of the training corpus that the ranges come from
 
 MEANING = (
     "A score says which of the actors' portrayals in the training corpus a voice resembles, not what a person feels. It is "
@@ -80,6 +71,10 @@ class EmotionRecognizer:
     ----------
     labels : list of str
         Emotions, in the order of the network's outputs.
+    encoder : Encoder
+        Frozen; its layer `config["layer"]` is what the network sees.
+    network : torch.nn.Sequential
+        The segment CNN: frames of shape (n, frames, dims) → one logit an emotion.
     config : dict
         Encoder, layer, segment length, ranges of the training corpus, what it was trained on, its scores.
 
@@ -91,12 +86,12 @@ class EmotionRecognizer:
     """
 
     def __init__(self, encoder: encoders.Encoder, network, config: dict):
-        self._encoder, self._network, self.config = encoder, network.eval(), config
+        self.encoder, self.network, self.config = encoder, network.eval(), config
         self.labels = list(config["labels"])
 
     def __repr__(self) -> str:
         about = self.config["training"]
-        return f"<EmotionRecognizer of {', '.join(self.labels)}; trained on {about['corpus']}, {self._encoder.name}>"
+        return f"<EmotionRecognizer of {', '.join(self.labels)}; trained on {about['corpus']}, {self.encoder.name}>"
 
     # ------------------------------------------------------------------------------------------------ judging
 
@@ -120,18 +115,29 @@ class EmotionRecognizer:
         Raises
         ------
         SerError
-            If a recording cannot be read, is empty, or is not a single waveform.
+            If a recording cannot be read, is empty, or is not a single waveform, or if no speech has the sampling rate.
         """
         if isinstance(inputs, (list, tuple)):
             return [self(one, sampling_rate=sampling_rate, top_k=top_k) for one in inputs]
         return self.judge(inputs, sampling_rate=sampling_rate).scores[:top_k]
 
     def timeline(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> pd.DataFrame:
-        """Probabilities segment by segment: `start` [s], `end` [s], one column an emotion."""
+        """Probabilities segment by segment.
+
+        Parameters
+        ----------
+        recording, sampling_rate, hop
+            As for `judge`.
+
+        Returns
+        -------
+        DataFrame
+            `start` [s], `end` [s], one column an emotion.
+        """
         return self.judge(recording, sampling_rate=sampling_rate, hop=hop).timeline
 
     def judge(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> Judgement:
-        """Scores, timeline and doubts about one recording, heard once and a minute at a time.
+        """Scores, timeline and doubts about one recording, heard once and a few seconds at a time.
 
         Parameters
         ----------
@@ -140,6 +146,15 @@ class EmotionRecognizer:
             Of a waveform, in Hz.
         hop : float, optional
             Seconds between the starts of segments; their length where not given, so that none overlap.
+
+        Returns
+        -------
+        Judgement
+
+        Raises
+        ------
+        SerError
+            As calling it does.
         """
         seconds, samples, blocks = _open(recording, sampling_rate)
         clip = pd.DataFrame({"clip": [""], "duration": [seconds]})
@@ -152,13 +167,13 @@ class EmotionRecognizer:
         # Log-probabilities of segments are averaged, as in `predictions.to_clips`.
         scores = softmax(np.log(np.maximum(table[self.labels].to_numpy(), FLOOR)).mean(axis=0))
         best_first = [{"label": self.labels[k], "score": float(scores[k])} for k in np.argsort(-scores, kind="stable")]
-        reasons = unusual(_summary(pd.concat(sounds)), self.config["ranges"])
+        reasons = familiarity.unusual(familiarity.summarise(pd.concat(sounds)), self.config["ranges"])
         return Judgement(best_first, table, seconds, reasons)
 
     def probabilities(self, waveforms: np.ndarray) -> np.ndarray:
         """Probabilities of shape (n, emotions) for segments of shape (n, samples) at 16 kHz."""
-        frames = self._encoder.encode(waveforms, [self.config["layer"]])[:, 0]
-        logits = training.run(self._network, features.half(frames))  # as features lie on disk
+        frames = self.encoder.encode(waveforms, [self.config["layer"]])[:, 0]
+        logits = training.run(self.network, features.half(frames))  # as features lie on disk
         return logits.double().softmax(1).numpy()
 
     @property
@@ -179,15 +194,16 @@ class EmotionRecognizer:
         folder.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            config, source = dict(self.config), Path(self._encoder.name).expanduser()
+            config, source = dict(self.config), Path(self.encoder.name).expanduser()
             if source.is_dir():
                 config["encoder"] = "encoder"
                 (new / "encoder").mkdir()
                 for file in source.iterdir():
                     if file.suffix in {".json", ".safetensors", ".bin"}:
                         shutil.copyfile(file, new / "encoder" / file.name)
-            state = {name: value.contiguous() for name, value in self._network.state_dict().items()}
+            state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
             save_file(state, new / "model.safetensors")
+            (new / "model.safetensors").chmod(0o644)  # safetensors would let nobody else read it
             (new / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
             (new / "README.md").write_text(card(config), encoding="utf-8")
             os.chmod(new, 0o755)
@@ -270,7 +286,13 @@ def train(
         Rows of `scores.csv` of this system on speakers left out, for the card.
     cache : str or Path, optional
         Folder of features.
+
+    Returns
+    -------
+    EmotionRecognizer
     """
+    from ser_utils import models  # with scikit-learn: 70 MB that judging does without
+
     layer = encoder.recommended_layer if layer is None else layer
     segments = audio.cut_segments(clips, seconds=segment_seconds)
     X = features.extract(clips, segments, encoder, layers=(layer,), cache=cache)
@@ -291,7 +313,7 @@ def train(
         "width": cnn.width,
         "temperature": cnn.temperature_,  # already in the last layer's weights
         "normalisation": "mean and deviation of the training frames, in the network's first layers",
-        "ranges": ranges(clips),
+        "ranges": familiarity.ranges(clips),
         "training": {
             "corpus": corpus,
             "clips": len(clips),
@@ -330,45 +352,6 @@ def card(config: dict) -> str:
     return "\n".join([*lines, "```python", "from ser_utils.recognizer import EmotionRecognizer", use, "```", ""])
 
 
-# ------------------------------------------------------------------------------------- is it like the training data?
-
-
-def describe(wave: np.ndarray) -> pd.DataFrame:
-    """Loudness, treble and voicing of every 20 ms of a waveform at 16 kHz: columns `energy, treble, voiced`."""
-    wave = np.asarray(wave, np.float32)
-    measured = unlabelled.measure(np.pad(wave, (0, max(0, unlabelled.STRIDE - wave.size))) * 32768)
-    bands = measured["bands"]  # 20 mel bands; 10 log10 of power is 4.34 times its natural logarithm
-    treble = 4.34 * (bands[:, 16:].mean(axis=1) - bands[:, 1:9].mean(axis=1))
-    return pd.DataFrame({"energy": measured["energy"], "treble": treble, "voiced": measured["height"] > 0.5})
-
-
-def _summary(sound: pd.DataFrame) -> dict[str, float]:
-    level = float(sound["energy"].quantile(0.9))
-    loud = sound[sound["energy"] > level - 25]
-    return {"level": level, "treble": float(loud["treble"].mean()), "voiced": float(100 * loud["voiced"].mean())}
-
-
-def ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
-    """Between which values the clips of a corpus lie, with a margin: `{measure: [low, high]}`, from a sample of them."""
-    chosen = clips["path"].sample(min(len(clips), _MEASURED), random_state=0)
-    table = pd.DataFrame([_summary(describe(audio.read(path))) for path in chosen])
-    table = table[table["level"] > _SILENCE]
-    low, high = table.quantile(0.01), table.quantile(0.99)
-    return {m: [round(float(low[m]) - _MARGIN[m], 1), round(float(high[m]) + _MARGIN[m], 1)] for m in MEASURES}
-
-
-def unusual(measured: dict[str, float], ranges: dict[str, list[float]]) -> list[str]:
-    """In which respects a recording lies outside the ranges; silence alone where there is nothing to hear."""
-    if not measured["level"] > _SILENCE:
-        return [f"silence ({measured['level']:.0f} dB full scale)"]
-    found = []
-    for name, (words, unit) in MEASURES.items():
-        low, high = ranges[name]
-        if not low <= measured[name] <= high:
-            found.append(f"{words} {measured[name]:.0f} {unit} (trained on {low:.0f} to {high:.0f})")
-    return found
-
-
 # ------------------------------------------------------------------------------------------------- a bounded piece at a time
 
 
@@ -391,7 +374,8 @@ def _open(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np
         raise SerError(
             f"a waveform of shape {wave.shape} and type {wave.dtype}: floats of shape (samples,), mono, are wanted"
         )
-    rate = sampling_rate or audio.SAMPLE_RATE
+    rate = audio.SAMPLE_RATE if sampling_rate is None else sampling_rate
+    audio.check_rate("the waveform", rate)
     seconds, wave = wave.size / rate, audio.resample(np.nan_to_num(wave.astype(np.float32)), rate, audio.SAMPLE_RATE)
     return seconds, wave.size, [wave]
 
@@ -399,15 +383,15 @@ def _open(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np
 def _listening(blocks: Iterable[np.ndarray], sounds: list[pd.DataFrame]) -> Iterator[np.ndarray]:
     """Pass blocks on, and note what they sound like."""
     for block in blocks:
-        sounds.append(describe(block))
+        sounds.append(familiarity.describe(block))
         yield block
 
 
 def _cut(blocks: Iterable[np.ndarray], segments: pd.DataFrame, samples: int, size: int) -> Iterator[np.ndarray]:
     """Waveforms of segments from a stream of samples, as `audio.read_segments` cuts them from a whole file."""
     blocks, wave, begin = iter(blocks), np.empty(0, np.float32), 0
-    for start, padding in zip(segments["start"], segments["padding"], strict=True):
-        first = max(0, min(int(start * audio.SAMPLE_RATE + 0.5), samples - size)) if padding == 0 else 0
+    for start in segments["start"]:
+        first = audio.first_sample(start, size, samples)
         stop = min(first + size, samples)
         while begin + wave.size < stop:
             block = next(blocks, None)

@@ -131,6 +131,11 @@ def stored(
     -------
     memmap, shape=(segments, *row_shape)
         Read-only.
+
+    Raises
+    ------
+    SerError
+        If the disk is full; what is done is kept.
     """
     from filelock import FileLock, Timeout
 

@@ -50,7 +50,22 @@ def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[
 
 @torch.inference_mode()
 def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, batch_size=256) -> torch.Tensor:
-    """Outputs of a network for rows of an array, a batch at a time, without training-time randomness."""
+    """Outputs of a network for rows of an array, a batch at a time, without training-time randomness.
+
+    Parameters
+    ----------
+    network : Module
+        Rows → one value a class.
+    X : ndarray, shape=(n, ...)
+        May be a half-precision memory map.
+    rows : ndarray of int, optional
+        All where not given.
+    batch_size : int
+
+    Returns
+    -------
+    Tensor, shape=(len(rows), classes), float32
+    """
     network.eval()
     rows = np.arange(len(X)) if rows is None else rows
     parts = [network(rows_of(X, rows[i : i + batch_size])) for i in range(0, len(rows), batch_size)]

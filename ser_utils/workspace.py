@@ -126,7 +126,13 @@ class Workspace:
         return pd.read_parquet(path)
 
     def save_table(self, table: pd.DataFrame | pd.Series, name: str) -> None:
-        """Write a table to `data/processed/<corpus>/<name>.parquet`, whole or not at all."""
+        """Write a table to `data/processed/<corpus>/<name>.parquet`, whole or not at all.
+
+        Raises
+        ------
+        SerError
+            If `ser run` runs a notebook that does not declare the table.
+        """
         if self._run and name not in self._run["writes"]:
             raise SerError(
                 f"{self._run['notebook']} writes the table `{name}`, which its metadata ser.writes "
@@ -151,6 +157,11 @@ class Workspace:
             Name of the encoder for rows that have no such column; empty for systems without one.
         segment_seconds : float, optional
             Segment length in seconds for rows that have no such column; None stands for the whole clip.
+
+        Raises
+        ------
+        SerError
+            If the scores lack a column.
         """
         part = scores.copy()
         part["corpus"] = self.label

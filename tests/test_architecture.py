@@ -22,11 +22,12 @@ ROWS = [
     {"temperature"},
     {"networks", "training", "models"},
     {"intervals", "predictions", "crossvalidation", "calibration", "audit", "evaluation"},
-    {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing", "recognizer"},
+    {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing",
+     "familiarity", "recognizer"},
     {"plots", "corpus_plots", "score_plots", "error_plots", "explanation_plots"},
     {"widgets"},
     {"workspace"},
-    {"report", "dependencies", "execution", "pipeline", "readme", "bench"},
+    {"report", "dependencies", "execution", "pipeline", "readme", "bench", "exporting", "diagrams"},
     {"cli"},
 ]
 RANK = {module: number for number, row in enumerate(ROWS) for module in row}

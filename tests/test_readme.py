@@ -1,13 +1,15 @@
-"""README: the results table says what `scores.csv` says, and its links lead somewhere."""
+"""README: its table says what `scores.csv` says, its links lead somewhere, its code and its commands work as printed."""
 
 import re
+import shlex
 import shutil
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from ser_utils import SerError, readme
+from ser_utils import SerError, cli, corpora, encoders, readme, recognizer, store
 
 README = REPOSITORY / "README.md"
 
@@ -32,9 +34,92 @@ def test_no_scores_is_one_clear_line(tmp_path):
         readme.results_table(tmp_path)
 
 
-def test_local_links_and_images_exist():
-    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", [README, REPOSITORY / "notebooks" / "README.md"], ids=["README", "notebooks/README"])
+def test_local_links_and_images_exist(page):
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     local = [t for t in targets if not t.startswith(("http", "mailto"))]
     assert local
     for target in local:
-        assert (REPOSITORY / target).exists(), target
+        assert (page.parent / target).exists(), target
+
+
+# ------------------------------------------------------------------------------------------ code and commands
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every line of the shell blocks, as a shell would split it, comments left out."""
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+SER = [words[1:] for words in commands() if words[0] == ".venv/bin/ser"]
+#: Commands of `ser` that need no network, no corpus and no minutes.
+QUICK = {"corpora", "predict"}
+
+
+def test_every_command_is_one_that_exists():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for program, *words in commands():
+        if program == "make":
+            assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE), words
+        else:
+            assert program in {".venv/bin/ser", ".venv/bin/pre-commit"}, program
+
+
+@pytest.mark.parametrize("words", SER, ids=" ".join)
+def test_ser_takes_the_options_as_printed(words):
+    options = cli._parser().parse_args(words)  # argparse ends the test where it does not
+    if words[0] in {"run", "fetch"}:
+        corpora.describe(options.corpus)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with what README's examples name: recordings, a CSV, an encoder, a recognizer."""
+    place = tmp_path_factory.mktemp("desk")
+    clips = corpora.load("demo").query("emotion in ['anger', 'neutral'] and speaker in ['F01', 'F02', 'F03', 'M01', 'M02']")
+    clips = clips.groupby(["speaker", "emotion"]).head(2).reset_index(drop=True)
+    clips[["path", "emotion", "speaker"]].to_csv(place / "my.csv", index=False)
+    shutil.copyfile(clips["path"].iloc[0], place / "recording.wav")  # libsndfile looks inside, not at the name
+    (place / "path/to/recordings").mkdir(parents=True)
+    shutil.copyfile(clips["path"].iloc[1], place / "path/to/recordings/one.ogg")
+    shutil.copytree(encoders.WEIGHTS / "wav2vec2-nano", place / "encoders/mine")
+    encoder = encoders.load("wav2vec2-nano")
+    kept = recognizer.train(clips, encoder, corpus="a test", epochs=1, cache=place / "cache")
+    kept.save(place / "data/processed/nemo/recognizer")
+    return place
+
+
+@pytest.mark.parametrize("words", [words for words in SER if words[0] in QUICK], ids=" ".join)
+def test_quick_commands_work_as_printed(words, desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out
+    if "--plot" in words:
+        assert (desk / words[words.index("--plot") + 1]).read_bytes().startswith(b"\x89PNG")
+        plt.close("all")
+
+
+@pytest.mark.parametrize("words", [[], *({words[0]: [words[0]] for words in SER}.values())], ids=" ".join)
+def test_every_command_of_readme_explains_itself(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words, "--help"])
+    assert stop.value.code == 0 and "usage: ser" in capsys.readouterr().out
+
+
+def test_the_python_examples_run_one_after_the_other(desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr(store, "CACHE", desk / "cache")
+    examples = blocks("python")
+    assert len(examples) == 4
+    names: dict = {}
+    for number, code in enumerate(examples):
+        exec(compile(code, f"README.md, python block {number + 1}", "exec"), names)
+    said = capsys.readouterr().out
+    assert "uar" in said and "difference" in said
+    assert set(names["judged"]["system"]) == {"forest"} and len(names["judged"]) == len(names["segments"])
+    assert {type(s["label"]) for s in names["recognizer"]("recording.wav")} == {str}

@@ -166,6 +166,12 @@ def test_what_is_no_waveform_is_refused(kept, wave):
         kept(wave)
 
 
+@pytest.mark.parametrize("rate", [0, 1, -16_000, 10**9, 16_000.5])
+def test_a_waveform_of_a_rate_that_no_recording_has_is_refused(kept, rate):
+    with pytest.raises(SerError, match=f"sample rate of {rate} Hz: recordings of speech have 2000 to 1000000"):
+        kept(np.full(16_000, 0.1, np.float32), sampling_rate=rate)
+
+
 def test_a_few_samples_are_repeated_until_they_fill_a_segment(kept):
     assert len(kept.timeline(np.full(10, 0.1, np.float32))) == 1
 
@@ -196,6 +202,37 @@ def test_predict_draws_the_timeline_of_one_recording(folder, clips, tmp_path, ca
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert cli.main(["predict", *paths, "--model", str(folder), "--plot", str(tmp_path / "b.png")]) == 2
     assert "one recording" in capsys.readouterr().err and not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_predict_says_of_a_stranger_what_the_notebooks_say(shared_data, tmp_path, capsys):
+    """Real actors: `ser predict` with one left out, beside the out-of-fold predictions of notebook 04's loop."""
+    clips = corpora.load("ravdess", shared_data / "ravdess")
+    chosen = clips["speaker"].isin(sorted(set(clips["speaker"]))[:4]) & clips["emotion"].isin(["anger", "neutral", "sadness"])
+    clips = clips[chosen].groupby(["speaker", "emotion"]).head(4)
+    clips, encoder, stranger = clips.reset_index(drop=True), encoders.load("wav2vec2-nano"), clips["speaker"].max()
+    segments = audio.cut_segments(clips, seconds=1.0)
+    frames = features.extract(clips, segments, encoder, cache=tmp_path)
+    table = evaluation.cross_validate(
+        models.SegmentCNN(epochs=6), frames, segments, clips, folds=evaluation.folds(clips), system="notebook"
+    )
+    expected = evaluation.to_clips(table).set_index("clip")
+
+    how = dict(corpus="ravdess", epochs=6, leave_out=[stranger], cache=tmp_path)
+    place = recognizer.train(clips, encoder, **how).save(tmp_path / "kept")
+    unheard = clips[clips["speaker"] == stranger]
+    assert cli.main(["predict", *unheard["path"], "--model", str(place), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["file"] for one in said] == list(unheard["path"]) and len(said) == 12
+    kept = EmotionRecognizer.from_pretrained(place)
+    for clip, one in zip(unheard.itertuples(), said, strict=True):
+        scores = {score["label"]: score["score"] for score in one["scores"]}
+        assert scores == {score["label"]: score["score"] for score in kept(clip.path)}
+        names = list(kept.labels)
+        np.testing.assert_allclose([scores[n] for n in names], expected.loc[clip.clip, names].astype(float), atol=2e-3)
+    spread = expected.loc[unheard["clip"], kept.labels].std().max()
+    assert spread > 0.01, "scores that are the same for all recordings would show nothing"
 
 
 @pytest.mark.slow
