@@ -542,7 +542,7 @@ class _Run:
 
     def train(self, *, minutes: float | None, steps: int | None, progress: bool) -> None:
         """Train until `minutes` or `steps` are reached, all sessions of this run counted together."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         self.out.mkdir(parents=True, exist_ok=True)
         log = _Log(self.out / "log.csv", self.step)

@@ -115,7 +115,7 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
 
 
 def _decode(files: list[Path], home: Path, progress: bool) -> None:
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     parts, bounds = [], [0]
     for path in tqdm(files, desc="decode", unit="file", disable=not progress):
@@ -143,7 +143,7 @@ def measure(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -
     learn from.
     """
     from torchaudio.functional import create_dct, melscale_fbanks
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     short, long, lags = torch.hann_window(512), torch.hann_window(1024), torch.arange(RATE // 500, RATE // 60 + 1)
     mel = melscale_fbanks(257, 50, 7600, 2 * MELS, RATE)
