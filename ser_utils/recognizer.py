@@ -6,6 +6,8 @@ portrayals a voice resembles. It does not say what a person feels. Not for use o
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import json
 import os
@@ -161,7 +163,11 @@ class EmotionRecognizer:
         segments = audio.cut_segments(clip, seconds=self.config["segment_seconds"], hop=hop)
         sounds: list[pd.DataFrame] = []
         waves = _cut(_listening(blocks, sounds), segments, samples, self._segment_samples)
-        parts = np.concatenate([self.probabilities(batch) for batch in _batches(waves)])
+        parts = []
+        for batch in _batches(waves):
+            parts.append(self.probabilities(batch))
+            _give_back_memory()
+        parts = np.concatenate(parts)
         table = segments.loc[: len(parts) - 1, ["start", "end"]]  # a damaged file may hold less than its header says
         table[self.labels] = parts
         # Log-probabilities of segments are averaged, as in `predictions.to_clips`.
@@ -415,6 +421,12 @@ def _batches(waves: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             batch = []
     if batch:
         yield np.stack(batch)
+
+
+def _give_back_memory() -> None:
+    """Return what was freed to the system: glibc keeps it in pieces, 300 MB more after three hours of audio."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such function, or no such need
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _replace_folder(new: Path, old: Path) -> None:
