@@ -323,14 +323,13 @@ def make_array(make_clips, tmp_path):
     def make(cache, *, pause=0.0, parts_seen=None):
         computed = []
 
-        def results(parts):
-            for part in parts:
-                time.sleep(pause)
-                computed.append(part.rows.tolist())
-                if parts_seen is not None:
-                    with open(parts_seen, "a") as file:
-                        file.write(f"{part.rows.tolist()}\n")
-                yield part, values[part.rows]
+        def compute(_, own):
+            time.sleep(pause)
+            computed.append(own.index.tolist())
+            if parts_seen is not None:
+                with open(parts_seen, "a") as file:
+                    file.write(f"{own.index.tolist()}\n")
+            return values[own.index]
 
         array = store.stored(
             "test",
@@ -340,7 +339,7 @@ def make_array(make_clips, tmp_path):
             row_shape=(1000,),
             dtype="float32",
             samples=np.full(12, 16_000 * 33),  # two rows are a part
-            results=results,
+            compute=compute,
             cache=cache,
             progress=None,
         )
@@ -471,7 +470,7 @@ def test_computing_runs_only_a_few_parts_ahead_of_writing():
         return part
 
     written = 0
-    for _, value in store.in_threads(compute, range(50)):
+    for value in store.in_threads((compute, part) for part in range(50)):
         time.sleep(0.005)
         assert value == written
         written += 1
