@@ -8,16 +8,18 @@ worker computes what, and gives the work of one that is lost to another. Workers
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 import os
+import pickle
 import platform
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,33 +75,48 @@ def connect(address: str) -> Client:
     return client
 
 
-def run(calls: Iterable[tuple]) -> Iterator:
-    """Compute calls on the workers and yield their results in order.
+def run(calls: Iterable[tuple]) -> Iterator[tuple[int, object]]:
+    """Compute calls on the workers.
 
     Parameters
     ----------
     calls : iterable of tuple
         Function and arguments, which are sent to a worker; what `share` returned may be among the arguments.
 
+    Yields
+    ------
+    (int, object)
+        Number of a call and its result. It is fetched as soon as it is there: a worker that is lost in the milliseconds
+        before takes it along, and the call is computed again. What must outlive that writes a file (see `store`).
+
     Raises
     ------
     SerError
         If a call was lost with several workers, the scheduler is gone, or a worker has other code than this machine.
     """
-    from distributed import KilledWorker
+    from distributed import KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
-    pool = _client().get_executor(pure=False)
+    client, waiting, numbers = _client(named()), enumerate(calls), {}
+
+    def send(number: int, call: tuple):
+        future = client.submit(_on_worker, _code(), *map(_packed, call), pure=False)
+        numbers[future.key] = number
+        return future
+
     try:
-        yield from in_order(pool, ((_on_worker, _code(), *call) for call in calls), _AHEAD)
+        ready = as_completed([send(*numbered) for numbered in itertools.islice(waiting, _AHEAD)], loop=client.loop)
+        for future in ready:
+            yield numbers.pop(future.key), future.result()
+            for numbered in itertools.islice(waiting, 1):
+                ready.add(send(*numbered))
     except KilledWorker as error:
         raise SerError(
             f"a part of the work was lost with {error.allowed_failures + 1} workers of {named()}, one after the other, "
             "perhaps because memory ran out: start fewer workers on a machine and run again; what is done is kept"
         ) from None
-    except CancelledError:
+    except (CancelledError, CommClosedError):
         raise SerError(f"the scheduler at {named()} is gone: start it and run again; what is done is kept") from None
-    finally:
-        pool.shutdown(wait=False)
 
 
 def in_order(pool: Executor, calls: Iterable[tuple], ahead: int) -> Iterator:
@@ -121,7 +138,7 @@ def share(array: np.ndarray):
     """
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):  # all of a file, not a piece cut out of one
         return _Mapped(array)
-    return _client().scatter(np.asarray(array), broadcast=True, hash=False)
+    return _client(named()).scatter(np.asarray(array), broadcast=True, hash=False)
 
 
 class _Mapped:
@@ -156,9 +173,7 @@ def one_thread():
             sys.modules["torch"].set_num_threads(threads)
 
 
-@cache
-def _client() -> Client:
-    return connect(named())
+_client = cache(connect)
 
 
 @cache
@@ -168,10 +183,19 @@ def _code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def _on_worker(code: str, function: Callable, *arguments):
+def _packed(value):
+    """Pickle here what only a worker shall unpickle: the scheduler would load encoders and read mapped files."""
+    import cloudpickle
+    from distributed import Future
+
+    return value if isinstance(value, Future) else partial(pickle.loads, cloudpickle.dumps(value))
+
+
+def _on_worker(code: str, *call):
     if code != _code():  # what it computes would be filed under an address that stands for other code
         raise SerError(
             f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"
         )
+    function, *arguments = (value() if isinstance(value, partial) else value for value in call)
     with _ONE_AT_A_TIME, one_thread():  # as in the threads and processes of this machine: the same bytes
         return function(*arguments)

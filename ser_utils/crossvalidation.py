@@ -300,7 +300,7 @@ def _results(calls: list[tuple], n_jobs: int) -> Iterator:
     import joblib
 
     if cluster.named():
-        yield from cluster.run(((function, *arguments) for function, arguments, _ in calls))
+        yield from (result for _, result in cluster.run((function, *arguments) for function, arguments, _ in calls))
         return
     shortest = math.inf
     for i, (function, arguments, options) in enumerate(calls):

@@ -17,7 +17,6 @@ import shutil
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,12 +197,12 @@ def _fill(folder, about, shape, dtype, parts, call, here, progress) -> None:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]",
         )
         with bar:
-            calls = ((i, call(part)) for i, part in todo)
             if cluster.named():
-                results = _on_cluster(calls, folder / "parts", dtype)
+                results = _on_cluster(todo, call, folder / "parts", dtype)
             else:
-                results = here(own for _, own in calls)
-            for (i, part), values in zip(todo, results, strict=True):
+                results = zip((i for i, _ in todo), here(call(part) for _, part in todo), strict=True)
+            for i, values in results:
+                part = parts[i]
                 values = np.ascontiguousarray(values, dtype).reshape(len(part.rows), -1)
                 for first, values_of_run in _runs(part.rows, values):
                     file.seek(len(head) + int(first) * row_bytes)
@@ -221,23 +220,16 @@ def _fill(folder, about, shape, dtype, parts, call, here, progress) -> None:
     shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
-def _on_cluster(calls: Iterable[tuple[int, tuple]], folder: Path, dtype: np.dtype) -> Iterator[np.ndarray]:
-    """Let workers write parts as files of a shared folder, and read these in order.
+def _on_cluster(todo: list[tuple[int, Part]], call, folder: Path, dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+    """Let workers write parts as files of a shared folder, and read these.
 
     A part that is done outlives the worker that computed it, and this process, and is not computed again.
     """
     folder.mkdir(exist_ok=True)
-    files: deque[Path] = deque()
-
-    def sent() -> Iterator[tuple]:
-        for i, call in calls:
-            files.append(folder / str(i))
-            yield _write_part, files[-1], dtype, *call
-
-    for _ in cluster.run(sent()):
-        file = files.popleft()
-        yield np.fromfile(file, dtype)
-        file.unlink()  # asked for the next part, the reader has this one on disk
+    for k, _ in cluster.run((_write_part, folder / str(i), dtype, *call(part)) for i, part in todo):
+        i, _ = todo[k]
+        yield i, np.fromfile(folder / str(i), dtype)
+        (folder / str(i)).unlink()  # asked for the next part, the reader has this one on disk
 
 
 def _write_part(file: Path, dtype: np.dtype, compute: Callable, *tables: pd.DataFrame) -> None:
