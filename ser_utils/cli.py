@@ -90,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         "  ser run\n"
         "  ser run --corpus nemo --data ../shared/data/nemo\n"
         "  ser run --corpus shemo -p labels=modified --encoder facebook/wav2vec2-base\n"
-        "  ser run --only 03,04 --profile quick --out /tmp/look",
+        "  ser run --only 03,04 --profile quick --out /tmp/look\n"
+        "  ser run --corpus nemo --scheduler tcp://192.168.0.1:8786",
         "run the same command again: finished notebooks are skipped and features are kept",
     )
     sub.add_argument(
@@ -120,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         help="which labels, where a corpus has several (shemo: filename, shemo_json, modified)",
     )
     sub.add_argument("--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out")
+    sub.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="compute features and cross-validations on the Dask cluster of this scheduler (default: SER_SCHEDULER of the "
+        "environment, else here); its workers see the same files and code under the same paths",
+    )
     sub.add_argument(
         "-p",
         dest="parameters",
@@ -265,6 +272,7 @@ def _run(options: argparse.Namespace) -> int:
             parameters=dict(pipeline.parse_parameter(text) for text in options.parameters),
             labels=options.labels,
             strict=options.strict,
+            scheduler=options.scheduler,
         )
     except pipeline.NotebookFailed as error:
         print(f"ser: {error}", file=sys.stderr)

@@ -3,17 +3,14 @@
 import inspect
 import itertools
 import math
-import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 
-from ser_utils import EMOTIONS, SerError
+from ser_utils import EMOTIONS, SerError, cluster
 from ser_utils.predictions import name_rows, validate
 
 _SEARCHES = 500  # assignments of speakers to folds that are tried before giving up
@@ -213,7 +210,8 @@ def cross_validate(
     """Train on the other folds, judge this one: out-of-fold predictions of every segment.
 
     Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. With `n_jobs` above
-    one they run in joblib's processes, unless they are so quick that starting these would take longer.
+    one they run in joblib's processes, unless they are so quick that starting these would take longer; on the
+    cluster where one is named (see `cluster`).
 
     Parameters
     ----------
@@ -277,7 +275,8 @@ def cross_validate(
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
         jobs.append((seed, number, seeded, train, test))
 
-    calls = [delayed(_run_job)(X, emotion, speaker if takes_groups else None, names, *job) for job in jobs]
+    shared = cluster.share(X) if cluster.named() else X
+    calls = [delayed(_run_job)(shared, emotion, speaker if takes_groups else None, names, *job) for job in jobs]
     finished = _results(calls, n_jobs)
     probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
 
@@ -300,6 +299,9 @@ def _results(calls: list[tuple], n_jobs: int) -> Iterator:
     """Run calls of `joblib.delayed` here while little work is left, the others in processes; in any order."""
     import joblib
 
+    if cluster.named():
+        yield from (result for _, result in cluster.run((function, *arguments) for function, arguments, _ in calls))
+        return
     shortest = math.inf
     for i, (function, arguments, options) in enumerate(calls):
         # The first call may import much, so a second one is timed unless the first took long anyway.
@@ -325,30 +327,9 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 
 def _run_job(X, y, groups, names, seed, number, estimator, train, test):
     """Train on some rows, judge others: `(seed, fold), probabilities`."""
-    with _one_thread():
+    with cluster.one_thread():
         estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
         judged = estimator.predict_proba(X[test])
     probabilities = np.zeros((len(test), len(names)))
     probabilities[:, [names.index(name) for name in estimator.classes_]] = judged
     return (seed, number), probabilities
-
-
-@contextmanager
-def _one_thread():
-    """Hold BLAS, OpenMP and torch to one thread: sums in another order would change last digits with the number of jobs."""
-    from threadpoolctl import threadpool_limits
-
-    before = os.environ.get("OMP_NUM_THREADS")
-    threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else os.cpu_count()
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch if `fit` is what imports it
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(threads)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import platform
 import re
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +83,13 @@ class Encoder:
             f"<Encoder {self.name}: {self.n_layers} layers of {self.dims}, {self.precision} on {self.device}, "
             f"{self.fingerprint[:12]}>"
         )
+
+    def __reduce__(self):
+        """Send the name to another process, which loads the encoder by itself, on a GPU where that one has one."""
+        plain = self.name.removesuffix(UNTRAINED)
+        local = not (WEIGHTS / plain).is_dir() and any(map(os.path.isdir, map(os.path.expanduser, (self.name, plain))))
+        name = os.path.abspath(os.path.expanduser(self.name)) if local else self.name
+        return _load_same, (name, self.precision, self.fingerprint)
 
     @property
     def min_samples(self) -> int:
@@ -293,6 +303,14 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
         device=device,
         precision=_precision(precision, device),
     )
+
+
+@lru_cache(maxsize=2)
+def _load_same(name: str, precision: str, fingerprint: str) -> Encoder:
+    encoder = load(name, precision=precision)
+    if encoder.fingerprint != fingerprint:
+        raise SerError(f"{name} has other weights on {platform.node()} than where the run began: copy them there.")
+    return encoder
 
 
 def find(name: str, *, weights: bool = True) -> Path:

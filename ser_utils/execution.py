@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ser_utils import SerError
+from ser_utils import SerError, cluster
 from ser_utils.dependencies import Notebook
 from ser_utils.workspace import ROOT, Workspace, replacing
 
@@ -28,7 +28,7 @@ class NotebookFailed(RuntimeError):
     """A notebook stopped with an error. The message names notebook, cell, error and the kept executed copy."""
 
 
-def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
+def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = "") -> dict:
     """Run one notebook through papermill; its executed copy goes to `reports/<corpus>/`.
 
     Parameters
@@ -38,6 +38,8 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
         Parameters to pass; all of them declared by the notebook.
     workspace : Workspace
         Of the corpus.
+    scheduler : str
+        Address of a Dask scheduler to compute on; this machine when empty.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
         lacking: list[str] = []
         started = time.perf_counter()
         try:
-            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written))
+            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, scheduler))
             made = set(written.read_text(encoding="utf-8").splitlines())
             lacking = [
                 table for table in book.writes if _below(workspace.tables / f"{table}.parquet", workspace) not in made
@@ -107,10 +109,11 @@ def execute(book: Notebook, given: dict, workspace: Workspace) -> dict:
     }
 
 
-def _papermill(book: Notebook, given: dict, partial: Path, written: Path) -> None:
+def _papermill(book: Notebook, given: dict, partial: Path, written: Path, scheduler: str) -> None:
     from papermill import execute_notebook
 
     run = {"notebook": book.name, "reads": book.reads, "writes": book.writes, "record": str(written)}
+    environment = {**_KERNEL_ENV, "SER_RUN": json.dumps(run), cluster.VARIABLE: scheduler}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries that run notebooks, about each other
         execute_notebook(
@@ -121,7 +124,7 @@ def _papermill(book: Notebook, given: dict, partial: Path, written: Path) -> Non
             language="python",
             start_timeout=300,  # on a busy machine a kernel needed more than papermill's 60 s
             progress_bar={"desc": book.name, "unit": "cell", "leave": False, "file": sys.stderr},
-            kernel_manager_class=_kernel_manager({**_KERNEL_ENV, "SER_RUN": json.dumps(run)}, partial.parent),
+            kernel_manager_class=_kernel_manager(environment, partial.parent),
             resources={"metadata": {"path": str(ROOT)}},
         )
 

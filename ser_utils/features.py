@@ -5,15 +5,16 @@ What is computed once is kept (see `store`): frames of an encoder, log-mel spect
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_utils import SerError, audio
-from ser_utils.store import Part, in_threads, stored
+from ser_utils.store import stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,15 +73,6 @@ def extract(
     samples = _samples(segments)
     bins = _bins(samples, bins)
     frames = bins or encoder.frames(int(samples[0]))
-
-    def compute(part: Part) -> np.ndarray:
-        waves = list(audio.read_segments(clips, segments.iloc[part.rows]))
-        result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
-        for members in _equal_lengths(waves):
-            states = encoder.encode(np.stack([waves[i] for i in members]), layers)
-            result[members] = half(_to_bins(states, bins))
-        return result if len(layers) > 1 else result[:, 0]
-
     shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
     return stored(
         "frames",
@@ -90,10 +82,19 @@ def extract(
         row_shape=shape,
         dtype="float16",
         samples=samples,
-        results=lambda parts: in_threads(compute, parts),
+        compute=partial(_encoded, encoder=encoder, layers=layers, frames=frames, bins=bins),
         cache=cache,
         progress=f"{encoder.name}, layer {', '.join(map(str, layers))}" if progress else None,
     )
+
+
+def _encoded(clips, segments, *, encoder: Encoder, layers: tuple[int, ...], frames: int, bins: int | None):
+    waves = list(audio.read_segments(clips, segments))
+    result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
+    for members in _equal_lengths(waves):
+        states = encoder.encode(np.stack([waves[i] for i in members]), layers)
+        result[members] = half(_to_bins(states, bins))
+    return result if len(layers) > 1 else result[:, 0]
 
 
 def crop_from_whole(
@@ -130,24 +131,6 @@ def crop_from_whole(
     if np.ptp(samples):
         raise SerError("segments of different lengths cannot be cut out of whole clips: cut segments of one length.")
     frames = encoder.frames(int(samples[0]))
-    starts = segments["start"].to_numpy()
-    by_clip = segments.reset_index(drop=True).groupby("clip", sort=False).indices
-    paths = dict(zip(clips["clip"], clips["path"], strict=True))
-
-    def compute(part: Part) -> np.ndarray:
-        result = np.empty((len(part.rows), len(layers), frames, encoder.dims), np.float16)
-        place = {row: i for i, row in enumerate(part.rows)}
-        for clip in dict.fromkeys(segments["clip"].iloc[part.rows]):
-            wave = audio.read(paths[clip])
-            if wave.size < samples[0]:
-                wave = np.resize(wave, samples[0])
-            whole = encoder.encode(wave[None], layers)[0]
-            for row in by_clip[clip]:
-                # Frame k starts at sample k * stride; the nearest one to the segment's start.
-                first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[1] - frames)
-                result[place[row]] = half(whole[:, first : first + frames])
-        return result if len(layers) > 1 else result[:, 0]
-
     shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
     return stored(
         "frames-cut-from-whole-clips",
@@ -157,11 +140,32 @@ def crop_from_whole(
         row_shape=shape,
         dtype="float16",
         samples=samples,
-        groups=list(by_clip.values()),
-        results=lambda parts: in_threads(compute, parts),
+        groups=list(_rows_by_clip(segments).values()),
+        compute=partial(_cropped, encoder=encoder, layers=layers, samples=int(samples[0])),
         cache=cache,
         progress=f"{encoder.name}, whole clips" if progress else None,
     )
+
+
+def _cropped(clips, segments, *, encoder: Encoder, layers: tuple[int, ...], samples: int):
+    frames = encoder.frames(samples)
+    starts = segments["start"].to_numpy()
+    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+    result = np.empty((len(segments), len(layers), frames, encoder.dims), np.float16)
+    for clip, rows in _rows_by_clip(segments).items():
+        wave = audio.read(paths[clip])
+        if wave.size < samples:
+            wave = np.resize(wave, samples)
+        whole = encoder.encode(wave[None], layers)[0]
+        for row in rows:
+            # Frame k starts at sample k * stride; the nearest one to the segment's start.
+            first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[1] - frames)
+            result[row] = half(whole[:, first : first + frames])
+    return result if len(layers) > 1 else result[:, 0]
+
+
+def _rows_by_clip(segments: pd.DataFrame) -> dict[str, np.ndarray]:
+    return segments.reset_index(drop=True).groupby("clip", sort=False).indices
 
 
 def log_mel(
@@ -185,16 +189,6 @@ def log_mel(
     """
     samples = _samples(segments)
     bins = _bins(samples, bins)
-
-    def compute(part: Part) -> np.ndarray:
-        waves = list(audio.read_segments(clips, segments.iloc[part.rows]))
-        bands = [None] * len(waves)
-        for members in _equal_lengths(waves):
-            spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
-            for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):
-                bands[i] = frames.T
-        return half(np.stack(bands))
-
     return stored(
         "log-mel",
         {"bands": MEL_BANDS, "bins": bins},
@@ -203,10 +197,20 @@ def log_mel(
         row_shape=(MEL_BANDS, bins or int(samples[0]) // 160 + 1),
         dtype="float16",
         samples=samples,
-        results=lambda parts: in_threads(compute, parts),
+        compute=partial(_log_mels, bins=bins),
         cache=cache,
         progress="log-mel spectrograms" if progress else None,
     )
+
+
+def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
+    waves = list(audio.read_segments(clips, segments))
+    bands = [None] * len(waves)
+    for members in _equal_lengths(waves):
+        spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
+        for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):
+            bands[i] = frames.T
+    return half(np.stack(bands))
 
 
 def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:
@@ -265,12 +269,12 @@ def functionals(
     """
     from joblib import Parallel, delayed
 
-    def results(parts: list[Part]) -> Iterator[tuple[Part, np.ndarray]]:
-        tables = (_needed(clips, segments.iloc[part.rows]) for part in parts)
+    def in_processes(calls: Iterable[tuple]) -> Iterator[np.ndarray]:
+        calls = iter(calls)
+        first = list(itertools.islice(calls, 2))
         # Copies of a process start slowly: a few segments are quicker here.
-        jobs = 1 if len(parts) == 1 else n_jobs
-        arrays = Parallel(n_jobs=jobs, return_as="generator")(delayed(_functionals)(*pair) for pair in tables)
-        yield from zip(parts, arrays, strict=True)
+        run = Parallel(n_jobs=n_jobs if len(first) > 1 else 1, return_as="generator")
+        yield from run(delayed(function)(*own) for function, *own in itertools.chain(first, calls))
 
     return stored(
         "functionals",
@@ -280,7 +284,8 @@ def functionals(
         row_shape=(len(functional_names()),),
         dtype="float32",
         samples=_samples(segments),
-        results=results,
+        compute=_functionals,
+        here=in_processes,
         cache=cache,
         progress="eGeMAPS functionals" if progress else None,
     )
@@ -441,10 +446,6 @@ def _pieces(array: np.ndarray, rows: np.ndarray | None = None, most: int = 32_00
     rows = np.arange(len(array)) if rows is None else rows
     step = max(1, int(most // (4 * max(1, int(np.prod(array.shape[1:]))))))
     return (rows[first : first + step] for first in range(0, len(rows), step))
-
-
-def _needed(clips: pd.DataFrame, segments: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return clips.loc[clips["clip"].isin(segments["clip"]), ["clip", "path"]], segments
 
 
 def _settings(encoder: Encoder, layers: tuple[int, ...]) -> dict:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ser_utils import SerError, corpora, report
+from ser_utils import SerError, cluster, corpora, report
 from ser_utils.dependencies import Notebook, corpus_fingerprint, fingerprints, provenance
 from ser_utils.execution import NotebookFailed, execute
 from ser_utils.workspace import ROOT, Workspace, digest, replacing
@@ -62,6 +62,7 @@ def run(
     parameters: Mapping[str, object] | None = None,
     labels: str | None = None,
     strict: bool = False,
+    scheduler: str | None = None,
     notebooks: str | Path | None = None,
 ) -> Path:
     """Run the notebooks on a corpus and write tables, figures, scores and the report.
@@ -88,6 +89,9 @@ def run(
         Which labels, for corpora with several sets of them.
     strict : bool
         An unreadable recording is an error rather than left out.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers compute features and cross-validations; no result depends on it. That
+        of the environment variable `SER_SCHEDULER` when left out, and this machine without.
     notebooks : str or Path, optional
         Folder of the notebooks; that of the checkout when left out.
 
@@ -108,6 +112,9 @@ def run(
     if not books:
         raise SerError(f"no notebooks in {folder}: `ser run` needs a checkout of the repository")
     chosen = _choose(books, only)
+    scheduler = scheduler or cluster.named()
+    if scheduler:
+        cluster.connect(scheduler).close()
     corpus = str(Path(corpus).expanduser().resolve()) if str(corpus).lower().endswith(".csv") else str(corpus)
     data = None if data is None else str(Path(data).expanduser().resolve())
     if encoder is not None and Path(encoder).expanduser().is_dir():  # notebooks work in another folder
@@ -135,7 +142,7 @@ def run(
             if reason:
                 print(f"{book.name:<{width}}{reason}", flush=True)
                 state.start(book)
-                entry = execute(book, given, workspace)
+                entry = execute(book, given, workspace, scheduler)
                 state.done(book, {**entry, "key": key, "profile": profile, "git": state.record["git"]})
                 print(
                     f"{book.name:<{width}}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB",

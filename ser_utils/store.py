@@ -13,9 +13,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
-from collections import deque
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ser_utils import SerError, audio
+from ser_utils import SerError, audio, cluster
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +65,8 @@ def split(samples: np.ndarray, row_bytes: int, groups: list[np.ndarray] | None =
     return [*parts, Part(np.array(rows), seconds)] if rows else parts
 
 
-def in_threads(compute: Callable[[Part], np.ndarray], parts: Iterable[Part]) -> Iterator[tuple[Part, np.ndarray]]:
-    """Compute parts in as many threads as torch may use, each with one thread of its own.
+def in_threads(calls: Iterable[tuple]) -> Iterator[np.ndarray]:
+    """Compute calls (function and arguments) in as many threads as torch may use, each with one thread of its own.
 
     A thread reads and decodes while another runs the model, and small operations need no co-operation of cores: on two
     busy cores, one model call that shares them was three times slower than one core alone. One computing thread a
@@ -74,17 +75,9 @@ def in_threads(compute: Callable[[Part], np.ndarray], parts: Iterable[Part]) -> 
     import torch
 
     threads = torch.get_num_threads()
-    pending: deque = deque()
     pool = ThreadPoolExecutor(min(threads, 16), initializer=torch.set_num_threads, initargs=(1,))
     try:
-        for part in parts:
-            pending.append((part, pool.submit(compute, part)))
-            if len(pending) > threads + 1:  # so that results cannot pile up
-                part, future = pending.popleft()
-                yield part, future.result()
-        while pending:
-            part, future = pending.popleft()
-            yield part, future.result()
+        yield from cluster.in_order(pool, calls, threads + 1)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)  # a library's own setting is global
@@ -99,12 +92,13 @@ def stored(
     row_shape: tuple[int, ...],
     dtype: str,
     samples: np.ndarray,
-    results: Callable[[list[Part]], Iterable[tuple[Part, np.ndarray]]],
+    compute: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray],
+    here: Callable[[Iterable[tuple]], Iterator[np.ndarray]] = in_threads,
     groups: list[np.ndarray] | None = None,
     cache: str | Path | None,
     progress: str | None,
 ) -> np.memmap:
-    """Return an array from the cache; compute what is missing of it first.
+    """Return an array from the cache; compute what is missing of it first, on the cluster where one is named.
 
     Parameters
     ----------
@@ -119,8 +113,11 @@ def stored(
     dtype : str
     samples : ndarray, shape=(segments,)
         Length of each segment.
-    results : callable
-        Takes a list of parts, yields `(part, features of its rows)`.
+    compute : callable
+        Takes the segments of a part and a clips table that holds their clips (`clip` and `path`), returns their
+        features. It is sent to other processes.
+    here : callable
+        Computes calls on this machine and yields their results in order.
     groups : list of ndarray, optional
         Rows that must be computed together.
     cache : path, optional
@@ -161,7 +158,13 @@ def stored(
                 if not array.is_file():
                     about = {"kind": kind, **settings, "shape": shape, "dtype": dtype, "code_version": CODE_VERSION}
                     parts = split(samples, int(np.prod(row_shape)) * np.dtype(dtype).itemsize, groups)
-                    _compute(folder, about, shape, np.dtype(dtype), parts, results, progress)
+                    paths = clips[["clip", "path"]].set_index("clip", drop=False)
+
+                    def call(part: Part) -> tuple:
+                        own = segments.iloc[part.rows]
+                        return compute, paths.loc[own["clip"].unique()].reset_index(drop=True), own
+
+                    _fill(folder, about, shape, np.dtype(dtype), parts, call, here, progress)
             finally:
                 lock.release()
         return np.load(array, mmap_mode="r")
@@ -175,7 +178,7 @@ def stored(
         ) from error
 
 
-def _compute(folder, about, shape, dtype, parts, results, progress) -> None:
+def _fill(folder, about, shape, dtype, parts, call, here, progress) -> None:
     """Fill `array.npy` of a folder, starting from what an earlier run left."""
     from tqdm.auto import tqdm
 
@@ -185,7 +188,6 @@ def _compute(folder, about, shape, dtype, parts, results, progress) -> None:
     size = len(head) + shape[0] * row_bytes
     done = _done(journal) if partial.is_file() and partial.stat().st_size == size else set()
     todo = [(i, part) for i, part in enumerate(parts) if i not in done]
-    number = {id(part): i for i, part in todo}
     began, total = time.perf_counter(), sum(part.seconds for part in parts)
     heard, rest = 0.0, sum(part.seconds for _, part in todo)
     with partial.open("r+b" if done else "w+b") as file, journal.open("ab" if done else "wb") as log:
@@ -200,12 +202,18 @@ def _compute(folder, about, shape, dtype, parts, results, progress) -> None:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]",
         )
         with bar:
-            for part, values in results([part for _, part in todo]):
-                for first, values_of_run in _runs(part.rows, np.ascontiguousarray(values, dtype)):
+            if cluster.named():
+                results = _on_cluster(todo, call, folder / "parts", dtype)
+            else:
+                results = zip((i for i, _ in todo), here(call(part) for _, part in todo), strict=True)
+            for i, values in results:
+                part = parts[i]
+                values = np.ascontiguousarray(values, dtype).reshape(len(part.rows), -1)
+                for first, values_of_run in _runs(part.rows, values):
                     file.seek(len(head) + int(first) * row_bytes)
                     file.write(values_of_run.tobytes())
                 _flush(file)
-                log.write(b"%d\n" % number[id(part)])  # only now: the journal never runs ahead of the array
+                log.write(b"%d\n" % i)  # only now: the journal never runs ahead of the array
                 _flush(log)
                 bar.update(min(part.seconds, rest - heard))  # sums of seconds differ in their last digit
                 heard += part.seconds
@@ -214,6 +222,24 @@ def _compute(folder, about, shape, dtype, parts, results, progress) -> None:
     _write_whole(folder / "index.json", json.dumps(about, indent=1).encode())
     os.replace(partial, folder / "array.npy")
     journal.unlink()
+    shutil.rmtree(folder / "parts", ignore_errors=True)
+
+
+def _on_cluster(todo: list[tuple[int, Part]], call, folder: Path, dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+    """Let workers write parts as files of a shared folder, and read these.
+
+    A part that is done outlives the worker that computed it, and this process, and is not computed again.
+    """
+    folder.mkdir(exist_ok=True)
+    for k, _ in cluster.run((_write_part, folder / str(i), dtype, *call(part)) for i, part in todo):
+        i, _ = todo[k]
+        yield i, np.fromfile(folder / str(i), dtype)
+        (folder / str(i)).unlink()  # asked for the next part, the reader has this one on disk
+
+
+def _write_part(file: Path, dtype: np.dtype, compute: Callable, *tables: pd.DataFrame) -> None:
+    if not file.is_file():
+        _write_whole(file, np.ascontiguousarray(compute(*tables), dtype).tobytes())
 
 
 def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Path) -> str:
@@ -300,7 +326,7 @@ def _flush(file) -> None:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one, never a piece."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # a process number is one of one machine only
     try:
         with temporary.open("wb") as file:
             file.write(content)

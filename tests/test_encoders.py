@@ -20,7 +20,7 @@ SIZES = dict(
 )
 
 
-def make_model(family, norm="group", stable=False):
+def make_model(family, norm="group", stable=False, sizes=SIZES):
     import transformers
 
     kinds = {
@@ -30,7 +30,7 @@ def make_model(family, norm="group", stable=False):
         "data2vec-audio": (transformers.Data2VecAudioConfig, transformers.Data2VecAudioModel),
     }
     config, model = kinds[family]
-    sizes = dict(SIZES)
+    sizes = dict(sizes)
     if family == "data2vec-audio":  # always layer norm; five small position convolutions
         sizes |= dict(conv_pos_kernel_size=7, num_conv_pos_embeddings=2)
     else:

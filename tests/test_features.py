@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from test_encoders import make_model, save
+from test_encoders import SIZES, make_model, save
 
 from ser_utils import SerError, audio, encoders, features, store
 
@@ -323,14 +325,13 @@ def make_array(make_clips, tmp_path):
     def make(cache, *, pause=0.0, parts_seen=None):
         computed = []
 
-        def results(parts):
-            for part in parts:
-                time.sleep(pause)
-                computed.append(part.rows.tolist())
-                if parts_seen is not None:
-                    with open(parts_seen, "a") as file:
-                        file.write(f"{part.rows.tolist()}\n")
-                yield part, values[part.rows]
+        def compute(_, own):
+            time.sleep(pause)
+            computed.append(own.index.tolist())
+            if parts_seen is not None:
+                with open(parts_seen, "a") as file:
+                    file.write(f"{own.index.tolist()}\n")
+            return values[own.index]
 
         array = store.stored(
             "test",
@@ -340,7 +341,7 @@ def make_array(make_clips, tmp_path):
             row_shape=(1000,),
             dtype="float32",
             samples=np.full(12, 16_000 * 33),  # two rows are a part
-            results=results,
+            compute=compute,
             cache=cache,
             progress=None,
         )
@@ -438,6 +439,61 @@ def test_a_full_disk_is_one_line_and_nothing_half_written_is_taken_for_whole(mak
     np.testing.assert_array_equal(array, make_array.values)
 
 
+def test_a_disk_that_is_full_at_any_point_is_one_line_until_there_is_room(make_array, tmp_path):
+    make_array(tmp_path / "roomy")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may mount a small disk")
+    try:
+        refused, size = 0, 4
+        while size < 200:
+            try:
+                make_array(disk)
+                break
+            except SerError as error:
+                assert "no room for features" in str(error) and "\n" not in str(error)
+                assert not list(disk.glob("*/array.npy"))
+            refused, size = refused + 1, size + 4
+            subprocess.run(["mount", "-o", f"remount,size={size}k", disk], check=True)
+        assert refused >= 12, "the array takes 48 kB"
+        assert file_bytes(disk) == file_bytes(tmp_path / "roomy")
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_run_that_waits_for_another_goes_on_where_that_one_is_killed(make_array, tmp_path):
+    make_array(tmp_path / "unbroken")
+    context = multiprocessing.get_context("fork")
+    seen = [tmp_path / "seen-first", tmp_path / "seen-second"]
+    first, second = (
+        context.Process(target=make_array, args=(tmp_path / "c",), kwargs=dict(pause=0.1, parts_seen=file))
+        for file in seen
+    )
+    first.start()
+    wait_for(seen[0].exists)
+    second.start()
+    (journal,) = wait_for(lambda: list((tmp_path / "c").glob("*/journal")))
+    wait_for(lambda: journal.read_bytes().count(b"\n") >= 2)
+    done = journal.read_text().split()
+    first.kill()
+    second.join(60)
+    assert second.exitcode == 0 and file_bytes(tmp_path / "c") == file_bytes(tmp_path / "unbroken")
+    by_second = [json.loads(line)[0] // 2 for line in seen[1].read_text().splitlines()]
+    # The first may have finished another one just before it was killed.
+    assert by_second == list(range(6))[-len(by_second) :] and 1 <= len(by_second) <= 6 - len(done)
+
+
+def wait_for(find, seconds=30):
+    until = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return found
+
+
 def test_an_error_in_a_part_keeps_what_is_done(make_clips, encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_PART_SECONDS", 0.5)
     clips = make_clips(2.0)
@@ -471,7 +527,7 @@ def test_computing_runs_only_a_few_parts_ahead_of_writing():
         return part
 
     written = 0
-    for _, value in store.in_threads(compute, range(50)):
+    for value in store.in_threads((compute, part) for part in range(50)):
         time.sleep(0.005)
         assert value == written
         written += 1
@@ -507,6 +563,36 @@ def test_memory_does_not_grow_with_the_corpus(make_clips, encoder, tmp_path):
     assert in_fork(measure) == 0
     small, large = json.loads(report.read_text())
     assert large - small < 25, f"peak grew from {small:.0f} to {large:.0f} MB"
+
+
+FORTY_HOURS = """import resource, sys
+import pandas as pd
+from ser_utils import audio, encoders, features
+folder, cache, paths = sys.argv[1], sys.argv[2], sys.argv[3:]
+encoder = encoders.load(folder, device="cpu", precision="fp32")
+few = pd.DataFrame({"clip": ["a"], "path": paths[:1], "duration": 40.0})
+many = pd.DataFrame({"clip": [str(i) for i in range(len(paths) * 400)], "path": paths * 400, "duration": 40.0})
+for clips in (few, many):
+    segments = audio.cut_segments(clips, seconds=1.0)
+    X = features.extract(clips, segments, encoder, layers=(1,), cache=cache, progress=False)
+    print(len(X), X.nbytes / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_forty_hours_of_audio_need_no_more_memory_than_a_minute(make_clips, tmp_path):
+    # Nine recordings of 40 s under 400 names each: features are addressed by the table, not shared between its rows.
+    sizes = dict(SIZES, num_hidden_layers=1, conv_dim=(8,) * 6 + (16,))
+    folder = save(tmp_path / "encoder", make_model("wav2vec2", sizes=sizes))
+    paths = make_clips(*[40.0] * 9)["path"]
+    run = subprocess.run(
+        [sys.executable, "-c", FORTY_HOURS, folder, tmp_path / "cache", *paths], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    (_, _, little), (rows, megabytes, much) = (map(float, line.split()) for line in run.stdout.splitlines())
+    assert rows == 40 * 3600 and megabytes > 400
+    # 1.5 GB is the promise; holding the features (460 MB), the audio (9.2 GB) or the results of parts would show.
+    assert much - little < 150, f"peak rose from {little:.0f} to {much:.0f} MB"
 
 
 @pytest.mark.real
