@@ -12,7 +12,7 @@ from papermill.parameterize import parameterize_notebook
 from selenium.webdriver.common.keys import Keys
 from small import NOTEBOOKS
 
-from ser_utils import corpora, exploration, pipeline
+from ser_utils import cards, corpora, exploration, pipeline
 from ser_utils.dependencies import Notebook
 
 browsing = pytest.importorskip("browsing", reason="selenium is not installed: pip install -e '.[browser]'")
@@ -34,7 +34,7 @@ CLIPS_PER_SPEAKER = 6
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """A folder with some clips of every speaker of the demo corpus."""
-    folder, source = tmp_path_factory.mktemp("demo"), corpora.default_folder("demo")
+    folder, source = tmp_path_factory.mktemp("demo"), cards.default_folder("demo")
     for path in map(Path, exploration.thin(corpora.load("demo"), CLIPS_PER_SPEAKER)["path"]):
         target = folder / path.relative_to(source)
         target.parent.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from ser_utils import SerError, cli, corpora, encoders, readme, recognizer, store
+from ser_utils import SerError, cards, cli, corpora, encoders, readme, recognizer, store
 
 README = REPOSITORY / "README.md"
 
@@ -67,14 +67,14 @@ def test_every_command_is_one_that_exists():
         if program == "make":
             assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE), words
         else:
-            assert program in {".venv/bin/ser", ".venv/bin/pre-commit"}, program
+            assert program in {".venv/bin/ser", ".venv/bin/pre-commit", ".venv/bin/dask"}, program
 
 
 @pytest.mark.parametrize("words", SER, ids=" ".join)
 def test_ser_takes_the_options_as_printed(words):
     options = cli._parser().parse_args(words)  # argparse ends the test where it does not
     if words[0] in {"run", "fetch"}:
-        corpora.describe(options.corpus)
+        cards.describe(options.corpus)
 
 
 @pytest.fixture(scope="module")
