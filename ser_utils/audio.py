@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ SAMPLE_RATE = 16_000
 # Half the length of the resampling filter, in zero crossings, and where it begins to fall, as a share of the Nyquist
 # frequency: what torchaudio's documentation gives for librosa's `kaiser_best`.
 _WIDTH, _ROLLOFF = 64, 0.9475937167399596
+_LONGEST_CYCLE = 1000  # samples; every usual rate has a shorter one
 
 
 def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -97,8 +99,7 @@ def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
 def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
     """Resample with enough of the neighbouring samples that no edge is heard."""
     check_rate(file.name, file.samplerate)
-    common = math.gcd(file.samplerate, SAMPLE_RATE)
-    cycle, made = file.samplerate // common, SAMPLE_RATE // common  # `cycle` samples become `made`
+    cycle, made = _ratio(file.samplerate, SAMPLE_RATE)  # `cycle` samples become `made`
     reach = 0 if cycle == made else cycle * (math.ceil(_WIDTH / _ROLLOFF / min(cycle, made)) + 1)  # of the filter
     step = cycle * max(1, round(seconds * file.samplerate / cycle))
     wave, begin, written, broken = np.empty(0, np.float32), 0, 0, False  # `wave` starts at sample `begin` of the file
@@ -167,7 +168,20 @@ def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
     waves = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
     with torch.inference_mode():
-        return _resampler(int(rate), int(new_rate))(waves).numpy()
+        result = _resampler(*_ratio(rate, new_rate))(waves).numpy()
+    length = -(-wave.shape[-1] * new_rate // rate)  # odd rates give a sample more or less in some seconds
+    ends = [(0, 0)] * (result.ndim - 1) + [(0, max(0, length - result.shape[-1]))]
+    return np.pad(result[..., :length], ends)
+
+
+def _ratio(rate: int, new_rate: int) -> tuple[int, int]:
+    """Say how many samples become how many: exactly, or within 0.003 % for odd rates.
+
+    The filter has a row for each sample of a cycle: for 44101 Hz an exact one would take gigabytes.
+    """
+    exact = Fraction(int(new_rate), int(rate))
+    near = exact if exact.denominator <= _LONGEST_CYCLE else exact.limit_denominator(_LONGEST_CYCLE)
+    return near.denominator, near.numerator
 
 
 @lru_cache(maxsize=16)
