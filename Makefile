@@ -37,10 +37,10 @@ lab: $(READY) ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/
 
 test: $(READY) ## Install what is needed, run the tests (all but the slow ones)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY) ## Run all tests, the slow ones too (ONLY="-m browser" or ONLY=tests/test_audio.py: just those)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ONLY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ONLY)
 
 lint: $(READY) ## Check the style of the module and the tests
 	$(BIN)/ruff check ser_utils tests
