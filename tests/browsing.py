@@ -182,6 +182,7 @@ class ReportPage:
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [feature]})
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        driver.get("about:blank")  # JupyterLab asks for more while it is left
         for log in ("browser", "performance"):
             driver.get_log(log)  # what other pages left there
         driver.get(path.as_uri())
