@@ -168,19 +168,29 @@ def _measure_all(paths: Sequence[str]) -> list[dict]:
     rows = []
     for path in paths:
         signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        mono = signal.mean(axis=1)
-        heard = measure(audio.resample(np.nan_to_num(mono), rate, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
-        rows.append(
-            measure(mono, rate) | {f"heard_{name}": heard[name] for name in ("level", "peak", "bandwidth")}
-        )
+        rows.append(measure(signal.mean(axis=1), rate))
     return rows
 
 
 def measure(signal: np.ndarray, sample_rate: int) -> dict:
     """Measure one waveform, shape `(samples,)`: the columns of `file_properties` except `clip`."""
+    signal = np.nan_to_num(np.asarray(signal, np.float32))
+    heard = _levels(audio.resample(signal, sample_rate, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+    return {
+        "duration": len(signal) / sample_rate,
+        "sample_rate": sample_rate,
+        **_levels(signal, sample_rate),
+        **{f"heard_{name}": value for name, value in heard.items()},
+        "clipped": _flat_tops(signal, float(np.abs(signal).max(initial=0.0))),
+        # 16 bits: the precision of most files, so that WAV and FLAC of one recording agree
+        "content": hashlib.blake2b(np.round(signal * 32768).astype("<i4").tobytes(), digest_size=8).hexdigest(),
+    }
+
+
+def _levels(signal: np.ndarray, sample_rate: int) -> dict[str, float]:
+    """Level and peak [dB re full scale], and the bandwidth [Hz]."""
     from scipy.signal import welch
 
-    signal = np.nan_to_num(np.asarray(signal, np.float32))
     peak = float(np.abs(signal).max(initial=0.0))
     level = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0
     bandwidth = 0.0
@@ -188,14 +198,9 @@ def measure(signal: np.ndarray, sample_rate: int) -> dict:
         frequency, power = welch(signal, sample_rate, nperseg=min(2048, len(signal)))
         bandwidth = float(frequency[power >= power.max() * 10 ** (-_BANDWIDTH_FLOOR / 10)].max())
     return {
-        "duration": len(signal) / sample_rate,
-        "sample_rate": sample_rate,
         "level": 20 * np.log10(max(level, 1e-6)),
         "peak": 20 * np.log10(max(peak, 1e-6)),
         "bandwidth": bandwidth,
-        "clipped": _flat_tops(signal, peak),
-        # 16 bits: the precision of most files, so that WAV and FLAC of one recording agree
-        "content": hashlib.blake2b(np.round(signal * 32768).astype("<i4").tobytes(), digest_size=8).hexdigest(),
     }
 
 
