@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ser_utils.curve_plots import CURVE_STYLES
 from ser_utils.plots import (
     EMOTION_COLOURS,
     EMOTION_HATCHES,
@@ -26,7 +27,7 @@ from ser_utils.plots import (
     spectrogram,
     waveform,
 )
-from ser_utils.score_plots import CURVE_STYLES, _chance, metric_label
+from ser_utils.score_plots import _chance, metric_label
 
 
 def confusion_matrix(

@@ -12,7 +12,6 @@ average recall) weighs them the same.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,106 +23,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ser_utils import SerError, networks, temperature, training
-
-# ---------------------------------------------------------------------------------------------------------
-# Splits inside the training rows
-# ---------------------------------------------------------------------------------------------------------
-
-
-def inner_splits(
-    codes: np.ndarray, groups: np.ndarray | None, n_splits: int, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split training rows again, speakers apart, to choose settings.
-
-    Parameters
-    ----------
-    codes : ndarray, shape=(n,)
-        Class of each row.
-    groups : ndarray, shape=(n,), optional
-        Speaker of each row. Without speakers, or with one only, rows are split by class alone.
-    n_splits : int
-        Number of splits; fewer where there are fewer speakers or rows of a class.
-    seed : int
-        Seed of the shuffling.
-
-    Returns
-    -------
-    list of (ndarray, ndarray)
-        Rows to fit and rows to judge. A split whose rows to fit lack a class is left out, so the list may be
-        short, or empty where nothing can be split.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")
-        if groups is not None and len(np.unique(groups)) > 1:
-            cv = StratifiedGroupKFold(
-                min(n_splits, len(np.unique(groups))), shuffle=True, random_state=seed
-            )
-            splits = list(cv.split(codes, codes, groups))
-        else:
-            folds = min(n_splits, int(np.bincount(codes).min()))
-            if folds < 2:
-                return []
-            cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            splits = list(cv.split(codes, codes))
-    n_classes = len(np.unique(codes))
-    return [(fit, judge) for fit, judge in splits if len(np.unique(codes[fit])) == n_classes]
-
-
-def hold_out(
-    codes: np.ndarray, groups: np.ndarray | None, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out training speakers for early stopping.
-
-    Parameters
-    ----------
-    codes : ndarray, shape=(n,)
-        Class of each row.
-    groups : ndarray, shape=(n,), optional
-        Speaker of each row. Without them `share` of the rows of each class is held out instead, which
-        flatters the held-out score, since neighbours of the held-out segments are trained on.
-    share : float
-        Share of the speakers to hold out; at least one.
-    seed : int
-        Seed of the draw.
-
-    Returns
-    -------
-    fit, held : ndarray of int
-        Rows to train on, with every class among them, and rows to watch (none if there are too few).
-    """
-    n_classes = len(np.unique(codes))
-    if groups is not None and len(np.unique(groups)) > 1:
-        n_groups = len(np.unique(groups))
-        n_held = min(max(1, round(share * n_groups)), n_groups - 1)
-        draws = GroupShuffleSplit(20, test_size=n_held, random_state=seed).split(codes, codes, groups)
-        draws = [(f, h) for f, h in draws if len(np.unique(codes[f])) == n_classes]
-        if draws:  # the first of those whose held-out speakers show the most classes
-            return max(draws, key=lambda draw: len(np.unique(codes[draw[1]])))
-    if groups is not None:
-        warnings.warn(
-            "No training speaker can be held out (one speaker only, or a class that one speaker alone has): "
-            "early stopping watches held-out rows of the same speakers.",
-            stacklevel=3,
-        )
-    splits = inner_splits(codes, None, max(2, round(1 / share)), seed)
-    return splits[0] if splits else (np.arange(len(codes)), np.arange(0))
-
-
-def _class_codes(y) -> tuple[np.ndarray, np.ndarray]:
-    """Classes in sorted order, and the class of each row as a number."""
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise SerError(f"All {len(codes)} training rows are of one class ({classes[0]}): give two or more.")
-    return classes, codes
-
+from ser_utils import SerError, networks, splits, temperature, training
 
 # ---------------------------------------------------------------------------------------------------------
 # Classifiers of one vector a row
@@ -184,11 +88,11 @@ class SVM(ClassifierMixin, BaseEstimator):
             Speakers.
         """
         X, y = validate_data(self, X, y)
-        self.classes_, codes = _class_codes(y)
-        splits = inner_splits(codes, _as_array(groups), self.inner_folds, self.random_state)
+        self.classes_, codes = splits.class_codes(y)
+        parts = splits.inner_splits(codes, _as_array(groups), self.inner_folds, self.random_state)
         self.scaler_ = StandardScaler().fit(X)
         self.X_ = self.scaler_.transform(X)
-        judged = np.concatenate([judge for _, judge in splits]) if splits else np.arange(len(codes))
+        judged = np.concatenate([judge for _, judge in parts]) if parts else np.arange(len(codes))
         search, best = [], None
         for gamma in self.gamma:
             width = 1 / X.shape[1] if gamma == "scale" else float(gamma)
@@ -199,22 +103,22 @@ class SVM(ClassifierMixin, BaseEstimator):
                 machine = SVC(C=C, kernel="precomputed", class_weight="balanced")
                 decisions = [
                     _decide(machine.fit(kernel[np.ix_(fit, fit)], codes[fit]), kernel[np.ix_(judge, fit)])
-                    for fit, judge in splits
+                    for fit, judge in parts
                 ]
                 score = (
                     balanced_accuracy_score(codes[judged], np.concatenate(decisions).argmax(axis=1))
-                    if splits
+                    if parts
                     else -math.inf
                 )
                 search.append((C, width, score))
                 if best is None or score > best[0]:
                     best = score, C, width, decisions
         _, self.C_, self.gamma_, decisions = best
-        self.search_ = pd.DataFrame(search if splits else [], columns=["C", "gamma", "uar"])
+        self.search_ = pd.DataFrame(search if parts else [], columns=["C", "gamma", "uar"])
         if len(self.gamma) > 1:
             kernel = rbf_kernel(self.X_, gamma=self.gamma_)
         self.machine_ = SVC(C=self.C_, kernel="precomputed", class_weight="balanced").fit(kernel, codes)
-        decisions = np.concatenate(decisions) if splits else _decide(self.machine_, kernel)
+        decisions = np.concatenate(decisions) if parts else _decide(self.machine_, kernel)
         self.temperature_ = temperature.fit(decisions, codes[judged], balanced=True)
         return self
 
@@ -265,7 +169,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Speakers; not looked at, since there is nothing to choose.
         """
         X, y = validate_data(self, X, y)
-        self.classes_, codes = _class_codes(y)
+        self.classes_, codes = splits.class_codes(y)
         self.scaler_ = StandardScaler().fit(X)
         equal = np.full(len(self.classes_), 1 / len(self.classes_))
         self.probe_ = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=equal)
@@ -328,9 +232,9 @@ class _Network(ClassifierMixin, BaseEstimator):
         """Checked X, class codes, rows to fit and rows to watch; learns `classes_` and `held_out_`."""
         y = np.asarray(y)
         X = self._check(X, len(y))
-        self.classes_, codes = _class_codes(y)
+        self.classes_, codes = splits.class_codes(y)
         groups = _as_array(groups)
-        fit, held = hold_out(codes, groups, self.validation, self.random_state)
+        fit, held = splits.hold_out(codes, groups, self.validation, self.random_state)
         self.held_out_ = [] if groups is None else sorted(set(groups[held]) - set(groups[fit]))
         return X, codes, fit, held
 

@@ -1,6 +1,6 @@
 """Style of all figures, and figures of recordings and features: one function a figure.
 
-Figures of corpora are in `corpus_plots`, of scores in `score_plots`, of errors in `error_plots`.
+Figures of corpora are in `corpus_plots`, of scores in `score_plots` and `curve_plots`, of errors in `error_plots`.
 Every emotion has one colour, one marker and one hatch, the same in all of them. The colours are those of
 Okabe and Ito (2008), which stay apart for colour-blind readers; marker and hatch say it again without colour.
 

@@ -1,11 +1,13 @@
-"""The results table of `README.md`, made from the committed `figures/<corpus>/scores.csv`.
+"""The tables of `README.md`, made from committed files: scores (`figures/<corpus>/scores.csv`) and speed (`figures/bench.json`).
 
-`make readme` writes it between two markers; a test compares what stands there with what the files say.
+`make readme` writes each between two markers; tests compare what stands there with what the files say.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +43,7 @@ SYSTEMS = {
     "segment-cnn/speaker": "**segment CNN, wav2vec2-nano · per-speaker**",
 }
 
-BLOCK = re.compile(r"(<!-- results:begin -->\n).*?(<!-- results:end -->)", flags=re.DOTALL)
+BLOCK = re.compile(r"(<!-- (results|bench):begin -->\n).*?(<!-- \2:end -->)", flags=re.DOTALL)
 
 
 def results_table(figures: Path = REPOSITORY / "figures") -> str:
@@ -83,10 +85,51 @@ def results_table(figures: Path = REPOSITORY / "figures") -> str:
     return "\n".join(lines) + "\n"
 
 
+def bench_table(figures: Path = REPOSITORY / "figures") -> str:
+    """What `ser bench --json` measured, as Markdown: a row a measurement, the machine below.
+
+    Parameters
+    ----------
+    figures : Path
+        The folder that holds `bench.json`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    SerError
+        If nothing was measured yet.
+    """
+    path = figures / "bench.json"
+    if not path.exists():
+        raise SerError(f"no bench.json in {figures.name}/: run `ser bench --json > figures/bench.json` first")
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    lines = ["| what | beside | times as fast (range) | rate | agreement |", "|---|---|---|---|---|"]
+    for row in measured["rows"]:
+        rate = row["amount"] / row["ours"]
+        lines.append(
+            f"| {row['row']} | {row['beside']} | **{row['ratio']:.2f}** ({row['low']:.2f} to {row['high']:.2f}) "
+            f"| {rate:.3g} {row['unit']}/s | {row['agreement'] or '–'} |"
+        )
+    machine = measured["machine"]
+    lines.append(
+        f"\n{machine['cores']} cores ({machine['processor']}), {machine['precision']}; recordings: {machine['corpus']}. Large matrix "
+        f"products reach {machine['fp32_tflops']:.2f} TFLOP/s in fp32 and {machine['bf16_tflops']:.2f} in bf16; extraction "
+        f"with all layers of the base size uses {100 * machine['share_of_peak']:.0f} % of that."
+    )
+    return "\n".join(lines) + "\n"
+
+
+#: What stands between which markers.
+TABLES: dict[str, Callable[[Path], str]] = {"results": results_table, "bench": bench_table}
+
+
 def update(readme: Path = REPOSITORY / "README.md", figures: Path = REPOSITORY / "figures") -> bool:
-    """Put the table between the markers of the README; returns whether that changed the file."""
+    """Put the tables between their markers in the README; returns whether that changed the file."""
     before = readme.read_text(encoding="utf-8")
-    after = BLOCK.sub(lambda match: match[1] + results_table(figures) + match[2], before)
+    after = BLOCK.sub(lambda match: match[1] + TABLES[match[2]](figures) + match[3], before)
     if after != before:
         readme.write_text(after, encoding="utf-8")
     return after != before

@@ -83,6 +83,11 @@ def precompute(network: nn.Module, X: np.ndarray, *, batch_size: int = 256) -> n
 # ---------------------------------------------------------------------------------------------------------
 
 
+def default_epochs(n_batches: int) -> int:
+    """Passes of `n_batches` updates each that make about `UPDATES` updates: two at least and six at most."""
+    return min(6, max(2, round(UPDATES / n_batches)))
+
+
 def train(
     network: nn.Module,
     X: np.ndarray,
@@ -129,8 +134,7 @@ def train(
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     n_batches = math.ceil(len(fit) / batch_size)
-    if epochs is None:
-        epochs = min(6, max(2, round(UPDATES / n_batches)))
+    epochs = epochs or default_epochs(n_batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
     history, best_score, best_epoch, best = [], None, None, None

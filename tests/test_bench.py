@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import write_corpus
 
-from ser_utils import SerError, audio, bench, cli, corpora, encoders
+from ser_utils import SerError, audio, bench, cli, corpora, encoders, models, networks
 
 
 @pytest.fixture
@@ -84,6 +84,31 @@ def test_both_trainings_judge_every_segment_with_the_same_folds_and_learn(clips)
     assert re.match(r"difference of UAR [+-]\d", case.agreement(ours, other))
 
 
+def test_the_plain_network_is_the_same_network():
+    mean, deviation = torch.randn(16), torch.rand(16) + 0.5
+    model = models.SegmentCNN(width=8, dropout=0.0, masking=0.0)
+    ours = networks.segment_network(mean, deviation, 4, width=8, dropout=0.0, masking=0.0)
+    plain = bench.plain_network(mean, deviation, 4, model)
+    with torch.no_grad():
+        for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+            b.copy_(a.reshape(b.shape))
+    x = torch.randn(5, 49, 16)
+    for mode in (True, False):  # batch statistics, then running ones
+        ours.train(mode), plain.train(mode)
+        torch.testing.assert_close(ours(x), plain(x), atol=1e-4, rtol=1e-4)
+
+
+def test_what_takes_minutes_is_not_run_untimed_first():
+    called = []
+    case = bench.Case(
+        "row", "plain", 1, "thing", lambda: called.append("ours") or len(called),
+        lambda: called.append("other") or len(called), lambda a, b: f"{a} and {b}", warm=False,
+    )  # fmt: skip
+    row = bench.time_case(case, rounds=2)
+    assert called == ["other", "ours", "ours", "other"]
+    assert row["agreement"] == "2 and 1"  # of the first round
+
+
 def test_reading_gives_the_waveforms_of_librosa(clips):
     case = bench.reading(clips)
     assert float(case.agreement(case.ours(), case.other()).split()[1]) > 0.999
@@ -93,6 +118,20 @@ def test_both_bootstraps_have_the_same_spread():
     case = bench.bootstrapping(speakers=20, each=20, resamples=400)
     ours, other = case.ours(), case.other()
     assert ours.shape == (400, 1) and np.std(ours) == pytest.approx(np.std(other), rel=0.25)
+
+
+def test_help_is_timed_beside_imports_that_work():
+    case = bench.starting()
+    assert b"usage: ser" in case.ours().stdout and case.other().returncode == 0
+
+
+@pytest.mark.slow  # two runs of a notebook
+def test_a_warm_run_has_the_figures_that_papermill_makes():
+    with bench.warm_run("02") as case:
+        first = case.agreement(case.ours(), case.other())
+        stamps = {p: p.stat().st_mtime_ns for p in case.ours().rglob("*.png")}
+    equal, of = (int(n) for n in re.match(r"(\d+) of (\d+) figures equal", first).groups())
+    assert equal == of == len(stamps) > 3
 
 
 def test_a_corpus_too_small_to_measure_is_status_2(clips, tmp_path, capsys):

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ser_utils import SerError, models, networks, training
+from ser_utils import SerError, networks, training
 from ser_utils.models import SVM, LinearProbe, SegmentCNN, SpectrogramCNN
 
 
@@ -183,31 +183,6 @@ def test_a_half_precision_memory_map_gives_the_same_as_an_array(name, tmp_path):
 # ---------------------------------------------------------------------------------- speakers kept apart
 
 
-def test_inner_folds_keep_speakers_apart():
-    _, y, groups = vectors()
-    codes = np.unique(y, return_inverse=True)[1]
-    splits = models.inner_splits(codes, groups, 3, seed=0)
-    assert len(splits) == 3
-    for fit, judge in splits:
-        assert not set(groups[fit]) & set(groups[judge])
-    assert sorted(np.concatenate([judge for _, judge in splits])) == list(range(len(codes)))
-
-
-def test_an_inner_fold_without_a_class_to_learn_is_left_out():
-    codes, groups = np.tile([0, 1, 0, 1], 15), np.repeat(np.arange(6), 10)
-    codes[groups == 2] = 2  # a class that one speaker alone has
-    splits = models.inner_splits(codes, groups, 3, seed=0)
-    assert len(splits) == 2
-    assert all(set(codes[fit]) == {0, 1, 2} for fit, _ in splits)
-
-
-def test_with_as_many_folds_as_speakers_or_fewer_rows_than_folds_there_still_are_splits():
-    codes = np.array([0, 1, 0, 1, 0, 1])
-    assert len(models.inner_splits(codes, np.array([0, 0, 1, 1, 1, 1]), 3, seed=0)) == 2
-    assert len(models.inner_splits(codes, None, 5, seed=0)) == 3
-    assert models.inner_splits(np.array([0, 1, 1]), None, 3, seed=0) == []
-
-
 def test_regularisation_is_chosen_for_unseen_speakers():
     # Each speaker has a loud signature and, by it, a class that he mostly speaks: weak regularisation learns
     # speakers, and is right on held-out rows of the same speakers only.
@@ -264,27 +239,6 @@ def test_the_linear_probe_finds_what_is_linear_in_many_dimensions_and_weighs_rar
     right = LinearProbe().fit(X[train], y[train]).predict(X[~train]) == y[~train]
     for emotion in np.unique(y):
         assert right[y[~train] == emotion].mean() > 0.6, emotion
-
-
-def test_held_out_speakers_are_training_speakers_and_differ_with_the_seed():
-    _, y, groups = vectors(speakers=8)
-    codes = np.unique(y, return_inverse=True)[1]
-    seen = set()
-    for seed in range(6):
-        fit, held = models.hold_out(codes, groups, 0.15, seed)
-        assert not set(groups[fit]) & set(groups[held])
-        assert len(set(groups[held])) == 1
-        assert len(fit) + len(held) == len(codes)
-        seen |= set(groups[held])
-    assert len(seen) > 1
-
-
-def test_holding_out_never_takes_the_only_speaker_of_a_class():
-    codes, groups = np.tile([0, 1], 60), np.repeat(np.arange(6), 20)
-    codes[groups == 2] = 2
-    for seed in range(20):
-        fit, _ = models.hold_out(codes, groups, 0.15, seed)
-        assert 2 in codes[fit]
 
 
 def test_early_stopping_watches_speakers_that_are_not_trained_on():

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from ser_utils import EMOTIONS, corpus_plots, error_plots, plots, score_plots
+from ser_utils import EMOTIONS, corpus_plots, curve_plots, error_plots, plots, score_plots
 
 SIX = ["anger", "fear", "happiness", "neutral", "sadness", "surprise"]
 
@@ -329,7 +329,7 @@ def test_learning_curves_average_runs_that_stopped_at_different_epochs():
             "chosen": [False, True, False, True],
         }
     )
-    ax = score_plots.learning_curves(history)
+    ax = curve_plots.learning_curves(history)
     mean = next(line for line in ax.lines if line.get_label() == "training, mean")
     np.testing.assert_allclose(mean.get_ydata(), [1.5, 1.25, 1.15])  # the run that ended keeps its last value
     kept = next(line for line in ax.lines if line.get_marker() == "|")
@@ -341,7 +341,7 @@ def test_the_whole_clip_stands_apart_at_the_end_of_the_length_curve(scores):
     table = pd.concat(
         [scores[scores["system"] != "majority"].assign(segment_seconds=s) for s in (0.5, 1.0, np.nan)]
     )
-    ax = score_plots.length_curve(table, chance=1 / 6)
+    ax = curve_plots.length_curve(table, chance=1 / 6)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0.5", "1", "whole\nclip"]
     curves = [
         line
@@ -355,9 +355,9 @@ def test_the_whole_clip_stands_apart_at_the_end_of_the_length_curve(scores):
 @pytest.mark.parametrize(
     ("function", "column"),
     [
-        (score_plots.seconds_heard, "seconds"),
-        (score_plots.layer_curve, "layer"),
-        (score_plots.hours_heard, "hours"),
+        (curve_plots.seconds_heard, "seconds"),
+        (curve_plots.layer_curve, "layer"),
+        (curve_plots.hours_heard, "hours"),
     ],
 )
 def test_curves_show_each_systems_values_and_band(scores, function, column):
@@ -374,7 +374,7 @@ def test_curves_show_each_systems_values_and_band(scores, function, column):
 def test_the_curve_over_labels_names_the_share_at_every_point(scores):
     clip = scores[scores["level"] == "clip"]
     table = pd.concat([clip.assign(share=x) for x in (0.125, 1.0, 0.5)])
-    ax = score_plots.labels_curve(table, share="training speakers", chance=1 / 6)
+    ax = curve_plots.labels_curve(table, share="training speakers", chance=1 / 6)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["12.5 %", "50 %", "100 %"]
     assert ax.get_xlabel() == "share of the training speakers"
     assert len(ax.collections) == 3
@@ -382,7 +382,7 @@ def test_the_curve_over_labels_names_the_share_at_every_point(scores):
 
 def test_the_inner_curve_marks_the_chosen_setting():
     inner = pd.DataFrame({"C": [0.1, 0.1, 1, 1], "fold": [0, 1, 0, 1], "score": [0.4, 0.5, 0.6, 0.5]})
-    ax = score_plots.inner_curve(inner, chosen=1)
+    ax = curve_plots.inner_curve(inner, chosen=1)
     mean = next(line for line in ax.lines if line.get_label() == "mean of inner folds")
     np.testing.assert_allclose(mean.get_ydata(), [45, 55])
     assert any("chosen: C = 1" in line.get_label() for line in ax.lines)
@@ -474,14 +474,14 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         error_plots.confusion_matrix(matrix).figure,
         error_plots.confusions({"a": matrix, "b": matrix}),
         error_plots.caterpillar(speakers).figure,
-        score_plots.layer_curve(scores.assign(layer=1), chance=1 / 6).figure,
+        curve_plots.layer_curve(scores.assign(layer=1), chance=1 / 6).figure,
     ]
     for figure in made:
         assert not cut_off(figure), figure.axes[0].get_title(loc="left")
         assert min(t.get_fontsize() for t in texts(figure)) >= 8
 
 
-@pytest.mark.parametrize("module", [plots, corpus_plots, score_plots, error_plots])
+@pytest.mark.parametrize("module", [plots, corpus_plots, score_plots, curve_plots, error_plots])
 def test_functions_of_one_panel_draw_where_they_are_told(module):
     own = [f for _, f in inspect.getmembers(module, inspect.isfunction) if f.__module__ == module.__name__]
     for function in own:

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Model
 
-from ser_utils import SerError, encoders, pretraining, unlabelled
+from ser_utils import SerError, encoders, objectives, pretraining, unlabelled
 
 TINY = dict(
     hidden_size=32,
@@ -173,14 +173,14 @@ def test_a_checkpoint_is_whole_or_not_there(speech, cache, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.65])
 def test_the_masked_share_is_the_one_asked_for(share):
-    masks = pretraining.mask_frames(np.random.default_rng(0), 400, 150, share=share, length=10)
+    masks = objectives.mask_frames(np.random.default_rng(0), 400, 150, share=share, length=10)
     assert masks.shape == (400, 150)
     assert masks.mean() == pytest.approx(share, abs=0.02)
     assert np.abs(masks.mean(0) - share).max() < 0.12  # at the edges as in the middle
 
 
 def test_every_crop_has_a_mask():
-    assert pretraining.mask_frames(np.random.default_rng(0), 500, 40, share=0.01, length=5).any(1).all()
+    assert objectives.mask_frames(np.random.default_rng(0), 500, 40, share=0.01, length=5).any(1).all()
 
 
 @pytest.mark.parametrize("pitch", [90, 160, 320])
@@ -207,7 +207,7 @@ def test_blocks_leave_no_seam(speech):
 def test_first_filters_answer_to_a_tone_whatever_its_phase():
     torch.manual_seed(0)
     model = Wav2Vec2Model(pretraining.nano_config())
-    pretraining.start_filters(model, torch.randn(2, 16_000))
+    objectives.start_filters(model, torch.randn(2, 16_000))
     conv = model.feature_extractor.conv_layers[0].conv
     time = torch.arange(16_000) / 16_000
     with torch.inference_mode():
@@ -221,12 +221,12 @@ def test_first_filters_answer_to_a_tone_whatever_its_phase():
 
 def test_noise_is_as_much_as_asked_for_and_rooms_keep_the_level():
     waves = torch.randn(64, 8000) * 0.1
-    same = pretraining.corrupt(waves, np.random.default_rng(0), noise=0.0, room=0.0)
+    same = objectives.corrupt(waves, np.random.default_rng(0), noise=0.0, room=0.0)
     assert torch.equal(waves, same)
-    noisy = pretraining.corrupt(waves, np.random.default_rng(0), noise=1.0, room=0.0)
+    noisy = objectives.corrupt(waves, np.random.default_rng(0), noise=1.0, room=0.0)
     below = -10 * torch.log10((noisy - waves).square().mean(1) / waves.square().mean(1))
     assert 4.9 < below.min() < 8 and 25 < below.max() < 30.1
-    wet = pretraining.corrupt(waves, np.random.default_rng(0), noise=0.0, room=1.0)
+    wet = objectives.corrupt(waves, np.random.default_rng(0), noise=0.0, room=1.0)
     torch.testing.assert_close(wet.square().mean(1), waves.square().mean(1))
 
 

@@ -1,5 +1,6 @@
 """README: its table says what `scores.csv` says, its links lead somewhere, its code and its commands work as printed."""
 
+import json
 import re
 import shlex
 import shutil
@@ -14,10 +15,35 @@ from ser_utils import SerError, cards, cli, corpora, encoders, readme, recognize
 README = REPOSITORY / "README.md"
 
 
-def test_the_results_table_is_what_the_committed_scores_say():
+@pytest.mark.parametrize("name", readme.TABLES)
+def test_its_tables_are_what_the_committed_files_say(name):
     text = README.read_text(encoding="utf-8")
-    assert readme.BLOCK.search(text), "the markers are gone"
-    assert readme.results_table() in text, "run `make readme`"
+    assert f"<!-- {name}:begin -->\n{readme.TABLES[name](REPOSITORY / 'figures')}<!-- {name}:end -->" in text, "run `make readme`"
+
+
+def test_every_row_of_the_benchmark_is_in_its_table(tmp_path):
+    row = {
+        "row": "nano", "beside": "a loop", "amount": 24.0, "unit": "s of audio", "ours": 0.12, "other": 0.24, "ratio": 2.0,
+        "low": 1.8, "high": 2.25, "agreement": "cosine of frames 1.0000",
+    }  # fmt: skip
+    machine = {"cores": 2, "processor": "a processor", "precision": "fp32", "corpus": "demo", "fp32_tflops": 0.2}
+    machine |= {"bf16_tflops": 0.1, "share_of_peak": 0.91}
+    measured = {"machine": machine, "rows": [row, row | {"row": "base", "agreement": ""}]}
+    (tmp_path / "bench.json").write_text(json.dumps(measured))
+    table = readme.bench_table(tmp_path)
+    assert "| nano | a loop | **2.00** (1.80 to 2.25) | 200 s of audio/s | cosine of frames 1.0000 |" in table
+    assert "| base | a loop | **2.00** (1.80 to 2.25) | 200 s of audio/s | – |" in table
+    assert "2 cores (a processor), fp32" in table and "91 %" in table
+
+
+def test_both_tables_are_renewed_between_their_markers(tmp_path, monkeypatch):
+    page = tmp_path / "README.md"
+    page.write_text("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n<!-- results:begin -->\n<!-- results:end -->\nc\n")
+    monkeypatch.setattr(readme, "TABLES", {"results": lambda _: "scores\n", "bench": lambda _: "speed\n"})
+    assert readme.update(page, tmp_path) and not readme.update(page, tmp_path)
+    assert page.read_text() == (
+        "a\n<!-- bench:begin -->\nspeed\n<!-- bench:end -->\nb\n<!-- results:begin -->\nscores\n<!-- results:end -->\nc\n"
+    )
 
 
 def test_a_changed_score_changes_the_table(tmp_path):
@@ -29,9 +55,11 @@ def test_a_changed_score_changes_the_table(tmp_path):
     assert "98.7 [" in readme.results_table(tmp_path)
 
 
-def test_no_scores_is_one_clear_line(tmp_path):
+def test_no_scores_and_no_benchmark_are_one_clear_line(tmp_path):
     with pytest.raises(SerError, match="make reproduce"):
         readme.results_table(tmp_path)
+    with pytest.raises(SerError, match="ser bench --json"):
+        readme.bench_table(tmp_path)
 
 
 @pytest.mark.parametrize("page", [README, REPOSITORY / "notebooks" / "README.md"], ids=["README", "notebooks/README"])
