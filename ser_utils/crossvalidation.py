@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from ser_utils import EMOTIONS, SerError, cluster
+from ser_utils import EMOTIONS, SerError, cluster, store
 from ser_utils.predictions import name_rows, validate
 
 _SEARCHES = 500  # assignments of speakers to folds that are tried before giving up
@@ -330,6 +330,7 @@ def _run_job(X, y, groups, names, seed, number, estimator, train, test):
     with cluster.one_thread():
         estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
         judged = estimator.predict_proba(X[test])
+    store.give_back_memory()  # or each process keeps the largest of its trainings
     probabilities = np.zeros((len(test), len(names)))
     probabilities[:, [names.index(name) for name in estimator.classes_]] = judged
     return (seed, number), probabilities

@@ -159,7 +159,7 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
     Returns
     -------
     (int, int)
-        Highest resident memory of all child processes together, and of the largest one, in bytes.
+        Highest memory of all child processes together, and of the largest one, in bytes.
     """
     import psutil
 
@@ -177,7 +177,7 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
     thread.start()
     try:
         while thread.is_alive():
-            sizes = [_resident(child) for child in this.children(recursive=True) if child.pid not in before]
+            sizes = [_memory(child) for child in this.children(recursive=True) if child.pid not in before]
             peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
             thread.join(0.2)
     except BaseException:
@@ -191,13 +191,21 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
     return peak, largest
 
 
-def _resident(process) -> int:
+def _memory(process) -> int:
+    """Bytes that a process holds; what it shares with others (mapped features, libraries) counts once among them.
+
+    Linux knows that as the proportional set size. Elsewhere what is shared is not counted.
+    """
     import psutil
 
     try:
-        return process.memory_info().rss
+        try:
+            held = process.memory_full_info()
+        except psutil.AccessDenied:  # macOS shows that of processes of other users to nobody
+            return process.memory_info().rss
     except psutil.Error:
-        return 0
+        return 0  # it has ended
+    return getattr(held, "pss", held.uss)
 
 
 def _cell(book: Notebook, executed: Path) -> str:

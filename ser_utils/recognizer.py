@@ -6,8 +6,6 @@ portrayals a voice resembles. It does not say what a person feels. Not for use o
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import json
 import os
@@ -21,7 +19,7 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from ser_utils import SerError, audio, encoders, familiarity, features, networks, training
+from ser_utils import SerError, audio, encoders, familiarity, features, networks, store, training
 from ser_utils.predictions import FLOOR
 
 _BATCH = 64  # segments encoded at once
@@ -166,7 +164,7 @@ class EmotionRecognizer:
         parts = []
         for batch in _batches(waves):
             parts.append(self.probabilities(batch))
-            _give_back_memory()
+            store.give_back_memory()
         parts = np.concatenate(parts)
         table = segments.loc[: len(parts) - 1, ["start", "end"]]  # a damaged file may hold less than its header says
         table[self.labels] = parts
@@ -421,12 +419,6 @@ def _batches(waves: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             batch = []
     if batch:
         yield np.stack(batch)
-
-
-def _give_back_memory() -> None:
-    """Return what was freed to the system: glibc keeps it in pieces, 300 MB more after three hours of audio."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such function, or no such need
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _replace_folder(new: Path, old: Path) -> None:
