@@ -127,7 +127,7 @@ def test_help_is_timed_beside_imports_that_work():
 
 @pytest.mark.slow  # two runs of a notebook
 def test_a_warm_run_has_the_figures_that_papermill_makes():
-    with bench.warm_run("02") as case:
+    with bench.warm_run() as case:
         first = case.agreement(case.ours(), case.other())
         stamps = {p: p.stat().st_mtime_ns for p in case.ours().rglob("*.png")}
     equal, of = (int(n) for n in re.match(r"(\d+) of (\d+) figures equal", first).groups())
