@@ -22,12 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-from torchaudio import transforms
 
-from ser_utils import SerError, audio, cards, corpora, encoders, evaluation, features, intervals, models, splits
-from ser_utils import training as network_training
+from ser_utils import SerError, audio, cards, corpora, encoders, evaluation, features, intervals, models, plain
 from ser_utils.workspace import Workspace
 
 #: Multiplications and additions of a wav2vec2-base for a second of audio, counted with torch's `FlopCounterMode`.
@@ -201,7 +197,7 @@ def training(
         )
 
     def other():
-        return _plain_training(frames, segments, clips, folds, seeds, model)
+        return plain.cross_validate(frames, segments, clips, folds, seeds, model)
 
     def agree(a, b):
         found = evaluation.compare(a, b, resamples=2000)
@@ -212,106 +208,6 @@ def training(
     fits = len(seeds) * folds.nunique()
     name = f"CNN, {fits} trainings"
     return Case(name, "PyTorch loop with a DataLoader", fits, "trainings", ours, other, agree, warm=False)
-
-
-def plain_network(mean: torch.Tensor, deviation: torch.Tensor, n_classes: int, model: models.SegmentCNN) -> nn.Module:
-    """`networks.segment_network` as one would write it: the same layers in the same order, with the usual modules.
-
-    Parameters
-    ----------
-    mean, deviation : Tensor, shape=(dims,)
-    n_classes : int
-    model : SegmentCNN
-        Width, dropout and masking.
-
-    Returns
-    -------
-    Module
-        `(n, frames, dims)` → `(n, n_classes)`; its parameters come in the order of `segment_network`'s.
-    """
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            width = model.width
-            self.register_buffer("mean", mean[:, None])
-            self.register_buffer("deviation", deviation[:, None])
-            self.convolutions = nn.Sequential(
-                nn.Conv1d(len(mean), width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-                nn.Conv1d(width, width, 5, padding=2, bias=False), nn.MaxPool1d(2, ceil_mode=True),
-                nn.BatchNorm1d(width), nn.ReLU(),
-                nn.Conv1d(width, 2 * width, 3, padding=1, bias=False), nn.BatchNorm1d(2 * width), nn.ReLU(),
-            )  # fmt: skip
-            self.dropout = nn.Dropout(model.dropout)
-            self.classify = nn.Linear(4 * width, n_classes)
-
-        def forward(self, x):
-            x = nn.functional.avg_pool1d(x.transpose(1, 2), 2)
-            x = (x - self.mean) / self.deviation
-            if self.training and model.masking:
-                dims, frames = (max(1, round(model.masking * size)) for size in x.shape[1:])
-                x = transforms.FrequencyMasking(dims, iid_masks=True)(x)
-                x = transforms.TimeMasking(frames, iid_masks=True)(x)
-            x = self.convolutions(x)
-            x = torch.cat([x.mean(-1), x.var(-1, unbiased=False).clamp(min=1e-5).sqrt()], dim=1)
-            return self.classify(self.dropout(x))
-
-    return Network()
-
-
-def _plain_training(frames, segments, clips, folds, seeds, model) -> pd.DataFrame:
-    """What one would write: the same network, folds, held-out speakers, epochs and rates, one training after another."""
-    of_segment = clips.set_index("clip").loc[segments["clip"]]
-    names = sorted(set(of_segment.emotion))
-    y, groups = np.searchsorted(names, of_segment.emotion), of_segment.speaker.to_numpy()
-    fold = folds.loc[segments["clip"]].to_numpy()
-    X = torch.from_numpy(np.asarray(frames, np.float32))  # noqa: N806
-    tables = []
-    for seed in seeds:
-        probabilities = np.zeros((len(X), len(names)))
-        for number in np.unique(fold):
-            torch.manual_seed(seed)
-            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fit, held = (train[part] for part in splits.hold_out(y[train], groups[train], model.validation, seed))
-            pairs = nn.functional.avg_pool1d(X[fit].transpose(1, 2), 2)
-            mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
-            network = plain_network(mean, deviation, len(names), model)
-            loader = DataLoader(
-                TensorDataset(X[fit], torch.from_numpy(y[fit])),
-                batch_size=model.batch_size,
-                shuffle=True,
-                drop_last=len(fit) > model.batch_size,
-            )
-            epochs = model.epochs or network_training.default_epochs(len(loader))
-            counts = np.bincount(y[fit], minlength=len(names))
-            loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(names) * counts), dtype=torch.float32))
-            optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate, weight_decay=model.weight_decay)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, model.learning_rate, total_steps=epochs * len(loader)
-            )
-            best, kept = -1.0, None
-            for _ in range(epochs):
-                network.train()
-                for batch, codes in loader:
-                    optimiser.zero_grad()
-                    loss_of(network(batch), codes).backward()
-                    optimiser.step()
-                    schedule.step()
-                network.eval()
-                with torch.no_grad():
-                    hit = (network(X[held]).argmax(1).numpy() == y[held]) if len(held) else np.ones(1)
-                score = np.mean([hit[y[held] == k].mean() for k in np.unique(y[held])]) if len(held) else 0.0
-                if score > best:
-                    best, kept = score, {k: v.clone() for k, v in network.state_dict().items()}
-            network.load_state_dict(kept)
-            with torch.no_grad():
-                probabilities[test] = network(X[test]).softmax(1).numpy()
-        tables.append(pd.DataFrame(probabilities, columns=names).assign(seed=seed))
-    base = pd.DataFrame({
-        "system": "other", "fold": fold, "clip": segments["clip"].to_numpy(), "start": segments["start"].to_numpy(float),
-        "end": segments["end"].to_numpy(float), "speaker": groups, "emotion": of_segment.emotion.to_numpy(),
-    })  # fmt: skip
-    return pd.concat([base.join(table) for table in tables], ignore_index=True)
 
 
 def reading(clips: pd.DataFrame) -> Case:
@@ -377,18 +273,18 @@ def starting() -> Case:
 
 
 @contextmanager
-def warm_run(notebook: str = "01", corpus: str = "demo", data: Path | None = None) -> Iterator[Case]:
-    """`ser run` of a notebook that is up to date, beside papermill running it again (features are kept in both)."""
+def warm_run(corpus: str = "demo", data: Path | None = None) -> Iterator[Case]:
+    """`ser run` of notebook 01 when it is up to date, beside papermill running it again (features are kept in both)."""
     from ser_utils import dependencies, pipeline, workspace
 
-    path = next((workspace.ROOT / "notebooks").glob(f"{notebook}_*.ipynb"))
+    path = next((workspace.ROOT / "notebooks").glob("01_*.ipynb"))
     declared = dependencies.Notebook.read(path).defaults
     with tempfile.TemporaryDirectory() as folder:
         places = {side: Path(folder) / side for side in ("ours", "other")}
 
         def ours():
             with redirect_stdout(io.StringIO()):
-                pipeline.run(corpus, data=data, profile="quick", only=[notebook], out=places["ours"])
+                pipeline.run(corpus, data=data, profile="quick", only=["01"], out=places["ours"])
             return places["ours"]
 
         def other():
@@ -432,7 +328,7 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     rounds : int
         Timed rounds of each row.
     clips : int
-        Recordings for the rows of extraction and reading; a quarter of them for the large encoder.
+        Recordings for the rows of extraction and reading.
     echo : callable
         Told each row when it is measured.
 
@@ -450,7 +346,6 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     if len(table) < 4 * 8:
         raise SerError(f"{corpus} has {len(table)} clips: 32 are needed to measure anything.")
     some = table.iloc[:: max(1, len(table) // clips)].head(clips).reset_index(drop=True)
-    few = some.head(max(4, clips // 4))
     machine = {
         "processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
         "corpus": cards.label(corpus), "fp32_tflops": round(peak(), 3), "bf16_tflops": round(peak("bfloat16"), 3),
@@ -465,12 +360,12 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     with _random_base() as folder:
         base = encoders.load(folder)
         machine["precision"] = base.precision
-        done = measure(extraction("wav2vec2-base size, 12 layers", base, few, tuple(range(13))))
+        done = measure(extraction("wav2vec2-base size, 12 layers", base, some, tuple(range(13))))
         work = BASE_WORK * done["amount"] / done["ours"] / 1e12
         of_peak = machine["fp32_tflops" if base.precision == "fp32" else "bf16_tflops"]
         machine["share_of_peak"] = round(work / of_peak, 2)
-        measure(extraction("wav2vec2-base size, layer 6", base, few, (6,)))
-        measure(padded_batches("wav2vec2-base size, whole clips", base, few, 12))
+        measure(extraction("wav2vec2-base size, layer 6", base, some, (6,)))
+        measure(padded_batches("wav2vec2-base size, whole clips", base, some, 12))
         del base
     nano = encoders.load("wav2vec2-nano")
     measure(extraction("wav2vec2-nano, its layer", nano, some, (nano.recommended_layer,)))

@@ -201,7 +201,7 @@ def _memory(process) -> int:
     try:
         try:
             held = process.memory_full_info()
-        except psutil.AccessDenied:  # macOS shows that of processes of other users to nobody
+        except psutil.AccessDenied:  # macOS, without more rights
             return process.memory_info().rss
     except psutil.Error:
         return 0  # it has ended

@@ -106,13 +106,12 @@ def bench_table(figures: Path = REPOSITORY / "figures") -> str:
     if not path.exists():
         raise SerError(f"no bench.json in {figures.name}/: run `ser bench --json > figures/bench.json` first")
     measured = json.loads(path.read_text(encoding="utf-8"))
-    lines = ["| what | beside | times as fast (range) | rate | agreement |", "|---|---|---|---|---|"]
+    lines = ["| what | beside | times as fast (range) | speed | agreement |", "|---|---|---|---|---|"]
     for row in measured["rows"]:
+        ratio, low, high = (f"{row[name]:.{2 if row['ratio'] < 10 else 0}f}" for name in ("ratio", "low", "high"))
         rate = row["amount"] / row["ours"]
-        lines.append(
-            f"| {row['row']} | {row['beside']} | **{row['ratio']:.2f}** ({row['low']:.2f} to {row['high']:.2f}) "
-            f"| {rate:.3g} {row['unit']}/s | {row['agreement'] or '–'} |"
-        )
+        speed = f"{row['ours']:.2g} s" if row["amount"] == 1 else f"{rate:,.{0 if rate >= 10 else 1}f} {row['unit']} a second"
+        lines.append(f"| {row['row']} | {row['beside']} | **{ratio}** ({low} to {high}) | {speed} | {row['agreement'] or '–'} |")
     machine = measured["machine"]
     lines.append(
         f"\n{machine['cores']} cores ({machine['processor']}), {machine['precision']}; recordings: {machine['corpus']}. Large matrix "

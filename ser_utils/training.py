@@ -134,7 +134,7 @@ def train(
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     n_batches = math.ceil(len(fit) / batch_size)
-    epochs = epochs or default_epochs(n_batches)
+    epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
     history, best_score, best_epoch, best = [], None, None, None

@@ -28,7 +28,7 @@ ROWS = [
     {"plots", "corpus_plots", "score_plots", "curve_plots", "error_plots", "explanation_plots"},
     {"widgets"},
     {"workspace"},
-    {"report", "dependencies", "execution", "pipeline", "readme", "bench", "exporting", "diagrams"},
+    {"report", "dependencies", "execution", "pipeline", "readme", "plain", "bench", "exporting", "diagrams"},
     {"cli"},
 ]
 RANK = {module: number for number, row in enumerate(ROWS) for module in row}

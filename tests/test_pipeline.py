@@ -20,7 +20,7 @@ import pytest
 import soundfile
 from small import write_corpus, write_notebook
 
-from ser_utils import SerError, dependencies, pipeline, report
+from ser_utils import SerError, dependencies, execution, pipeline, report
 from ser_utils.workspace import SCORE_COLUMNS, Workspace, replacing
 
 matplotlib.use("Agg")
@@ -124,6 +124,21 @@ def test_a_run_leaves_tables_scores_figures_executed_copies_and_pages(finished):
 def test_a_kernel_is_this_interpreter_in_the_root_of_the_checkout_with_a_fixed_hash_seed(finished):
     text = printed(finished / "out/reports/mine/03_third.ipynb")
     assert f"here: {Path(pipeline.__file__).parents[1]} python: {sys.executable} seed: 0" in text
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux knows proportional set sizes")
+def test_memory_that_two_processes_share_counts_once():
+    code = (
+        "import os, sys; x = b'x' * (200 << 20); child = os.fork()\n"
+        "if child: print(child, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        both = [psutil.Process(parent.pid), psutil.Process(int(parent.stdout.readline()))]
+        counted = sum(map(execution._memory, both)) / 2**20
+        resident = sum(process.memory_info().rss for process in both) / 2**20
+        parent.stdin.close()
+    assert resident > 400 and 200 < counted < 300
 
 
 def test_provenance_names_versions_commit_corpus_parameters_time_and_memory(finished):
