@@ -220,7 +220,7 @@ def _does(name: str, layer: torch.nn.Module) -> str:
     """What a layer does, in a few words; kernels and factors are read from it."""
     if hasattr(layer, "convolve"):
         kernel = " × ".join(str(k) for k in layer.convolve.kernel_size if k > 1 or layer.convolve.kernel_size == (1, 1))
-        pooled = f", pooled by {layer.pool.kernel_size[0]}" if hasattr(layer, "pool") else ""
+        pooled = f", pooled by {layer.pool.kernel_size[-1]}" if hasattr(layer, "pool") else ""
         strided = f", stride {layer.convolve.stride[0]}" if layer.convolve.stride[0] > 1 else ""
         if layer.convolve.kernel_size == (1, 1):
             return "each frame by itself: fewer channels"
@@ -298,7 +298,7 @@ def _output(
             0.085 * np.sqrt(frames),
         )
     else:  # channels over frames; the input has them the other way round
-        frames, dims = shape if len(shape) == 2 else (shape[1], shape[0])
+        frames, dims = shape if len(shape) == 2 else (shape[-1], shape[0])
         sheets, tall, wide = 1, 0.0215 * np.sqrt(dims), 0.17 * np.sqrt(frames)
     for sheet in reversed(range(sheets)):
         shift = 0.035 * (sheet - (sheets - 1) / 2)

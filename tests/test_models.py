@@ -384,12 +384,12 @@ def test_the_receptive_field_is_what_changing_frames_shows():
     convolutions = network[: list(dict(network.named_children())).index("summarise")]
     x = torch.zeros(1, 64, 4)
     with torch.inference_mode():
-        middle = convolutions(x)[0, :, 8]
+        middle = convolutions(x)[0, ..., 8]
         seen = []
         for frame in range(64):
             y = x.clone()
             y[0, frame] = 5
-            seen.append(not torch.equal(convolutions(y)[0, :, 8], middle))
+            seen.append(not torch.equal(convolutions(y)[0, ..., 8], middle))
     assert np.ptp(np.flatnonzero(seen)) + 1 == sum(seen) == networks.receptive_field(network)
 
 
