@@ -19,6 +19,11 @@ _SEARCHES = 500  # assignments of speakers to folds that are tried before giving
 #: scikit-learn, which takes several seconds of CPU time each, longer than most small corpora take in all.
 WORTH_PROCESSES = 20.0
 
+#: When processes last finished work, by `time.monotonic`. joblib keeps them for five minutes without work; while they
+#: are there, nothing is to be saved by staying out of them.
+_processes_used = -math.inf
+_KEPT = 240.0
+
 
 def folds(
     clips: pd.DataFrame,
@@ -210,8 +215,8 @@ def cross_validate(
     """Train on the other folds, judge this one: out-of-fold predictions of every segment.
 
     Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. With `n_jobs` above
-    one they run in joblib's processes, unless they are so quick that starting these would take longer; on the
-    cluster where one is named (see `cluster`).
+    one they run in joblib's processes, unless these are not running yet and starting them would take longer than
+    the jobs; on the cluster where one is named (see `cluster`).
 
     Parameters
     ----------
@@ -299,15 +304,18 @@ def _results(calls: list[tuple], n_jobs: int) -> Iterator:
     """Run calls of `joblib.delayed` here while little work is left, the others in processes; in any order."""
     import joblib
 
+    global _processes_used
     if cluster.named():
         yield from (result for _, result in cluster.run((function, *arguments) for function, arguments, _ in calls))
         return
+    running = time.monotonic() - _processes_used < _KEPT
     shortest = math.inf
     for i, (function, arguments, options) in enumerate(calls):
         # The first call may import much, so a second one is timed unless the first took long anyway.
         timed = i > 1 or (i == 1 and shortest > WORTH_PROCESSES / 4)
-        if n_jobs != 1 and timed and shortest * (len(calls) - i) > WORTH_PROCESSES:
+        if n_jobs != 1 and (running or (timed and shortest * (len(calls) - i) > WORTH_PROCESSES)):
             yield from joblib.Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls[i:])
+            _processes_used = time.monotonic()
             return
         started = time.perf_counter()
         yield function(*arguments, **options)

@@ -1,5 +1,6 @@
 """Folds that do not leak, cross-validation, the predictions table, scores and comparisons."""
 
+import math
 import os
 import subprocess
 import sys
@@ -224,6 +225,7 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
     X.flush()
     (tmp_path / "notes").mkdir(), (tmp_path / "joblib").mkdir()
     monkeypatch.setattr(crossvalidation, "WORTH_PROCESSES", 0)  # these fits are too quick for processes
+    monkeypatch.setattr(crossvalidation, "_processes_used", -math.inf)
     monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path / "joblib"))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     evaluation.cross_validate(
@@ -239,14 +241,24 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
     assert [int(note[0]) == os.getpid() for note in sorted(notes, key=lambda note: note[5])] == [False, False, True]
 
 
-def test_quick_fits_stay_in_this_process_however_many_jobs_are_allowed(tmp_path):
+def where_fits_ran(notes):
+    """Process of each fit of a `Reporter` with two jobs."""
     clips = make_clips(speakers=3)
-    (tmp_path / "notes").mkdir()
+    notes.mkdir()
     evaluation.cross_validate(
-        Reporter(tmp_path / "notes"), features(clips), whole(clips), clips, folds=evaluation.folds(clips), system="r",
+        Reporter(notes), features(clips), whole(clips), clips, folds=evaluation.folds(clips), system="r",
         n_jobs=2, progress=False,
     )  # fmt: skip
-    assert {int(file.read_text().split()[0]) for file in (tmp_path / "notes").iterdir()} == {os.getpid()}
+    return [int(file.read_text().split()[0]) for file in notes.iterdir()]
+
+
+def test_quick_fits_stay_in_this_process_unless_others_are_running_already(tmp_path, monkeypatch):
+    monkeypatch.setattr(crossvalidation, "_processes_used", -math.inf)
+    assert set(where_fits_ran(tmp_path / "none are running")) == {os.getpid()}
+    monkeypatch.setattr(crossvalidation, "WORTH_PROCESSES", 0)
+    assert os.getpid() in where_fits_ran(tmp_path / "started after the first fit")
+    monkeypatch.undo()
+    assert os.getpid() not in where_fits_ran(tmp_path / "they are running")
 
 
 def test_a_run_in_this_process_takes_one_torch_thread_and_gives_the_others_back():
