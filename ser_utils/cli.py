@@ -6,6 +6,7 @@ Exit status: 0 done; 1 a notebook failed; 2 unusable arguments or data; 130 inte
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 import textwrap
@@ -13,6 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_utils import SerError, __version__
+
+#: What a system says of a place that cannot be used: that is the reader's to mend, and no defect of the program.
+_PLACE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.ENOENT
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ser corpora | head`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in _PLACE:
+            raise
+        place = f"{error.filename} cannot be used" if error.filename else "a file could not be written"
+        print(f"ser: error: {place}: {error.strerror}; give another folder, or mend that one", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"\nser: interrupted; {options.after_interrupt}", file=sys.stderr)
         return 130

@@ -32,13 +32,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raise it whenever the same audio and settings give other numbers than before, in `features` or `audio`.
-CODE_VERSION = 1
+CODE_VERSION = 2
 #: Where arrays are kept unless another folder is given.
 CACHE = Path(__file__).resolve().parents[1] / "data" / "interim" / "features"
 
-# A part is short enough to lose little when killed, and long enough to hide what writing and its journal cost.
-_PART_SECONDS = 64.0
+# A part is short enough to lose little when killed, and long enough to hide what writing and its journal cost. Few
+# recordings make shorter ones, so that all cores have something to do until the end.
+_PART_SECONDS = (8.0, 64.0)
+_PARTS = 16
 _PART_BYTES = 32e6
+_NO_ENTRY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -50,18 +53,19 @@ class Part(NamedTuple):
 
 
 def split(samples: np.ndarray, row_bytes: int, groups: list[np.ndarray] | None = None) -> list[Part]:
-    """Split rows into parts of about a minute of audio, or fewer where a row is large.
+    """Split rows into 16 parts where that gives each 8 to 64 s of audio, and into smaller ones where a row is large.
 
     Rows of `groups` stay together. Without, rows of one length keep their order, so that a file is read once; rows
     of different lengths are sorted by length, so that equal ones meet in a batch.
     """
     if groups is None:
         groups = np.argsort(samples, kind="stable")[:, None] if np.ptp(samples) else np.arange(len(samples))[:, None]
+    wanted = float(np.clip(samples.sum() / audio.SAMPLE_RATE / _PARTS, *_PART_SECONDS))
     parts, rows, seconds = [], [], 0.0
     for group in groups:
         rows.extend(group)
         seconds += float(samples[group].sum()) / audio.SAMPLE_RATE
-        if seconds >= _PART_SECONDS or len(rows) * row_bytes >= _PART_BYTES:
+        if seconds >= wanted or len(rows) * row_bytes >= _PART_BYTES:
             parts.append(Part(np.array(rows), seconds))
             rows, seconds = [], 0.0
     return [*parts, Part(np.array(rows), seconds)] if rows else parts
@@ -140,7 +144,7 @@ def stored(
     Raises
     ------
     SerError
-        If the disk is full; what is done is kept.
+        If the disk is full (what is done is kept), or the cache cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -177,6 +181,11 @@ def stored(
                 lock.release()
         return np.load(array, mmap_mode="r")
     except OSError as error:
+        if error.errno in _NO_ENTRY:
+            raise SerError(
+                f"features cannot be kept in {cache} ({error.strerror}): give a folder that can be written, such as "
+                "with --out."
+            ) from error
         if error.errno not in _NO_ROOM:
             raise
         size = np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
@@ -259,7 +268,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
     if missing is not None:
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
     contents = dict(zip(dict.fromkeys(names), _hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
-    code = {"code_version": CODE_VERSION, "part": [_PART_SECONDS, _PART_BYTES]}  # a journal counts parts
+    code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # a journal counts parts
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
     digest.update("".join(contents[name] for name in names).encode())
     digest.update(segments[["start", "end", "padding"]].to_numpy(dtype="<f8").tobytes())

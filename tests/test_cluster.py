@@ -151,7 +151,7 @@ def encoder_folder(tmp_path_factory):
 def test_every_kind_of_features_has_the_same_bytes_from_a_cluster(
     two_workers, encoder_folder, write_tone, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(store, "_PART_SECONDS", 2.0)
+    monkeypatch.setattr(store, "_PART_SECONDS", (2.0, 2.0))
     durations = (1.3, 0.3, 0.9, 2.0, 1.1)
     paths = [write_tone(f"{i}.wav", seconds=s, pitch=110 + 25 * i, seed=i) for i, s in enumerate(durations)]
     clips = pd.DataFrame({"clip": list("abcde"), "path": list(map(str, paths)), "duration": durations})

@@ -340,7 +340,7 @@ def make_array(make_clips, tmp_path):
             segments,
             row_shape=(1000,),
             dtype="float32",
-            samples=np.full(12, 16_000 * 33),  # two rows are a part
+            samples=np.full(12, 16_000 * 4),  # two rows are a part
             compute=compute,
             cache=cache,
             progress=None,
@@ -495,7 +495,7 @@ def wait_for(find, seconds=30):
 
 
 def test_an_error_in_a_part_keeps_what_is_done(make_clips, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_PART_SECONDS", 0.5)
+    monkeypatch.setattr(store, "_PART_SECONDS", (0.5, 0.5))
     clips = make_clips(2.0)
     segments = audio.cut_segments(clips, seconds=0.5)
     encode, calls = encoder.encode, []
@@ -541,8 +541,13 @@ def test_rows_of_different_lengths_are_sorted_so_that_equal_ones_meet():
     assert part.rows.tolist() == [0, 2, 3, 1] and part.seconds == 7.0
     (part,) = store.split(np.full(4, 16_000), 1)
     assert part.rows.tolist() == [0, 1, 2, 3]
-    assert [len(part.rows) for part in store.split(np.full(300, 16_000), 1)] == [64, 64, 64, 64, 44]
+    assert [len(part.rows) for part in store.split(np.full(3000, 16_000), 1)] == [64] * 46 + [56]
     assert len(store.split(np.full(300, 16_000), 40_000_000)) == 300, "large rows make small parts"
+
+
+def test_few_recordings_make_small_parts_so_that_every_core_has_work_until_the_end():
+    assert [len(part.rows) for part in store.split(np.full(20, 16_000), 1)] == [8, 8, 4]
+    assert [len(part.rows) for part in store.split(np.full(320, 16_000), 1)] == [20] * 16
 
 
 @pytest.mark.slow

@@ -363,19 +363,24 @@ def test_a_wrong_archive_of_the_readers_is_refused_and_kept(offer, tmp_path):
 
 
 @pytest.fixture
-def tiny(tmp_path):
-    """A file system of 64 kB."""
-    place = tmp_path / "tiny"
+def mounted(tmp_path):
+    """Mount an empty file system of 64 kB with some option."""
+    place = tmp_path / "mounted"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs the rights for it")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+
+    def mount(option: str):
+        command = ["mount", "-t", "tmpfs", "-o", f"size=64k,{option}", "tmpfs", str(place)]
+        if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("mounting a small file system needs the rights for it")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True)
 
 
 @pytest.mark.parametrize("size", [40_000, 200_000], ids=["while unpacking", "before downloading"])
-def test_no_space_left_is_one_line_and_nothing_half_written_is_left(offer, tiny, size):
+def test_no_space_left_is_one_line_and_nothing_half_written_is_left(offer, mounted, size):
+    tiny = mounted("rw")
     offer({"emodb_2.0/wav/03a01Na.wav": os.urandom(size)}, n_clips=4)
     with pytest.raises(SerError, match="could not be stored in .*: (No space left|0 MB are needed)") as caught:
         fetching.fetch("emodb", tiny / "emodb", progress=False)
@@ -384,13 +389,17 @@ def test_no_space_left_is_one_line_and_nothing_half_written_is_left(offer, tiny,
     assert {path.name for path in tiny.iterdir()} <= {".emodb-download"}
 
 
-@pytest.mark.skipif(not os.geteuid(), reason="root may write anywhere")
-def test_a_read_only_place_is_one_line(offer, tmp_path):
+def test_a_read_only_place_is_one_line(offer, tmp_path, mounted):
     offer()
-    place = tmp_path / "locked"
-    place.mkdir(mode=0o500)
-    with pytest.raises(SerError, match="could not be stored .*Permission denied"):
+    if os.geteuid():
+        place, reason = tmp_path / "locked", "Permission denied"
+        place.mkdir(mode=0o500)
+    else:  # who may write anywhere still cannot write there
+        place, reason = mounted("ro"), "Read-only file system"
+    with pytest.raises(SerError, match=f"could not be stored .*{reason}") as caught:
         fetching.fetch("emodb", place / "emodb", progress=False)
+    one_line(caught)
+    assert not list(place.iterdir())
 
 
 def test_a_file_in_the_place_of_the_folder_is_one_line_and_is_left_alone(offer, tmp_path):

@@ -2,15 +2,18 @@
 
 import dataclasses
 import io
+import os
+import subprocess
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from small import write_corpus
 
-from ser_utils import SerError, audio, cards, corpora, fetching, pipeline
+from ser_utils import SerError, audio, cards, cli, corpora, features, fetching, pipeline
 
 RATE = 16_000
 NOISE = (0.1 * np.random.default_rng(0).normal(size=RATE)).astype("float32")
@@ -212,9 +215,44 @@ def test_names_from_a_corpus_are_text_in_the_report_and_not_markup(tmp_path):
     assert "<script>alert" not in page and "<img src=x>" not in page
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
-    table = write_corpus(tmp_path)
-    (tmp_path / "out").write_text("a file where a folder is wanted")
-    with pytest.raises((SerError, OSError)) as caught:
-        pipeline.run(table, out=tmp_path / "out")
-    assert "\n" not in str(caught.value) and (tmp_path / "out").read_text().startswith("a file")
+@pytest.fixture(params=["a file in its place", "read-only", "no such place"])
+def unwritable(request, tmp_path):
+    """A place for results that cannot be written, and what the system says of it."""
+    place = tmp_path / "out"
+    if request.param == "a file in its place":
+        place.write_text("mine")
+        yield place, "Not a directory"
+        assert place.read_text() == "mine"
+    elif request.param == "no such place":
+        yield Path("/proc/out"), "No such file or directory"
+    elif os.geteuid():
+        place.mkdir(mode=0o500)
+        yield place, "Permission denied"
+    else:  # root may write anywhere, but for a file system that is read-only
+        place.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", place], capture_output=True).returncode:
+            pytest.skip("mounting a file system needs the rights for it")
+        yield place, "Read-only file system"
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("command", ["run", "pretrain"])
+def test_a_place_that_cannot_be_written_is_one_line_and_status_2(unwritable, tmp_path, capsys, command):
+    place, reason = unwritable
+    given = {
+        "run": ["run", "--corpus", str(write_corpus(tmp_path)), "--out", str(place)],
+        "pretrain": ["pretrain", "--audio", str(tmp_path), "--out", str(place / "encoder"), "--steps", "1"],
+    }
+    write_corpus(tmp_path)
+    assert cli.main(given[command]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("ser: error: ") and str(place) in said and reason in said
+
+
+def test_features_that_cannot_be_kept_are_one_line(unwritable, tmp_path):
+    place, reason = unwritable
+    clips = corpora.load(write_corpus(tmp_path))
+    expected = SerError if reason != "No such file or directory" else (SerError, OSError)
+    with pytest.raises(expected, match=reason) as caught:
+        features.log_mel(clips, audio.cut_segments(clips, seconds=0.1), cache=place / "cache", progress=False)
+    assert "\n" not in str(caught.value)
