@@ -15,9 +15,10 @@ from ser_utils.predictions import name_rows, validate
 
 _SEARCHES = 500  # assignments of speakers to folds that are tried before giving up
 
-#: Seconds of work left below which `cross_validate` stays in this process: a new one first imports torch and
-#: scikit-learn, which takes several seconds of CPU time each, longer than most small corpora take in all.
-WORTH_PROCESSES = 20.0
+#: Seconds of work left below which `cross_validate` stays in this process: new ones first import torch and
+#: scikit-learn, which takes about as long as two of them then save. They are kept for the cross-validations after
+#: this one, and a notebook seldom has only one.
+WORTH_PROCESSES = 5.0
 
 #: When processes last finished work, by `time.monotonic`. joblib keeps them for five minutes without work; while they
 #: are there, nothing is to be saved by staying out of them.

@@ -53,7 +53,7 @@ def to_onnx(folder: str | Path) -> dict[str, float]:
     if missing:
         raise SerError(f"ONNX export needs {', '.join(missing)}: run `pip install -e '.[onnx]'` in the checkout")
     folder = Path(folder).expanduser()
-    kept = EmotionRecognizer.from_pretrained(folder, device="cpu")
+    kept = EmotionRecognizer.from_pretrained(folder, device="cpu", precision="fp32")
     encoder = encoders.ToLayer(kept.encoder, kept.config["layer"]).eval()
     samples = round(kept.config["segment_seconds"] * audio.SAMPLE_RATE)
     waveforms = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))

@@ -343,10 +343,11 @@ class SegmentCNN(_Network):
             self.network_ = networks.segment_network(
                 mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
             )
-            after_pairs = self.network_[1:]
+            # Neither of the first two layers learns: what they say of each row is computed once.
+            standard, learning = training.precompute(self.network_[1:2], pairs), self.network_[2:]
             self.history_ = training.train(
-                after_pairs,
-                pairs,
+                learning,
+                standard,
                 codes,
                 fit,
                 held,
@@ -356,7 +357,7 @@ class SegmentCNN(_Network):
                 weight_decay=self.weight_decay,
                 patience=self.patience,
             )
-        self.temperature_ = training.calibrate(after_pairs, pairs, codes, held)
+        self.temperature_ = training.calibrate(learning, standard, codes, held)
         mix = getattr(self.network_, "mix", None)
         self.layer_weights_ = None if mix is None else mix.logits.detach().softmax(0).numpy()
         return self

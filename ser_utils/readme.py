@@ -113,10 +113,11 @@ def bench_table(figures: Path = REPOSITORY / "figures") -> str:
         speed = f"{row['ours']:.2g} s" if row["amount"] == 1 else f"{rate:,.{0 if rate >= 10 else 1}f} {row['unit']} a second"
         lines.append(f"| {row['row']} | {row['beside']} | **{ratio}** ({low} to {high}) | {speed} | {row['agreement'] or '–'} |")
     machine = measured["machine"]
+    shares = " and ".join(f"{100 * share:.0f} % in {kind}" for kind, share in machine["share_of_peak"].items())
     lines.append(
         f"\n{machine['cores']} cores ({machine['processor']}), {machine['precision']}; recordings: {machine['corpus']}. Large matrix "
         f"products reach {machine['fp32_tflops']:.2f} TFLOP/s in fp32 and {machine['bf16_tflops']:.2f} in bf16; extraction "
-        f"with all layers of the base size uses {100 * machine['share_of_peak']:.0f} % of that."
+        f"with all layers of the base size reaches {shares} of that."
     )
     return "\n".join(lines) + "\n"
 

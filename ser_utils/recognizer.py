@@ -217,8 +217,16 @@ class EmotionRecognizer:
         return folder
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str | None = None) -> EmotionRecognizer:
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str | None = None, precision: str = "auto"
+    ) -> EmotionRecognizer:
         """Load what `save` wrote.
+
+        Parameters
+        ----------
+        folder : str or Path
+        device, precision : str
+            Of the encoder, as for `encoders.load`.
 
         Raises
         ------
@@ -242,7 +250,8 @@ class EmotionRecognizer:
         if kind != "ser-recognizer-1":
             raise SerError(f"{folder} is of format {kind!r}, this version reads ser-recognizer-1")
         inside = folder / "encoder"
-        encoder = encoders.load(str(inside) if config["encoder"] == "encoder" else config["encoder"], device=device)
+        name = str(inside) if config["encoder"] == "encoder" else config["encoder"]
+        encoder = encoders.load(name, device=device, precision=precision)
         if encoder.fingerprint != config["fingerprint"]:
             raise SerError(
                 f"{folder} was trained with another version of {config['encoder']}: its scores would mean nothing; train it again"

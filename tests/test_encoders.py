@@ -197,6 +197,20 @@ def test_bf16_stays_close_to_fp32(folder, tiny):
     assert cosine.min() > 0.999 and not np.array_equal(half, single)
 
 
+@pytest.mark.parametrize("family, norm, stable", FRONT_ENDS)
+def test_bf16_is_what_autocast_would_compute_although_weights_are_cast_once(tmp_path, family, norm, stable):
+    model = make_model(family, norm, stable)
+    encoder = encoders.load(save(tmp_path, model, do_normalize=False), device="cpu", precision="bf16")
+    products = [m for m in encoder._model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv1d))]
+    assert products and {module.weight.dtype for module in products} == {torch.bfloat16}
+    waves = noise(2, 6000)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = model(torch.from_numpy(waves), output_hidden_states=True).hidden_states[2].float().numpy()
+    frames = encoder.encode(waves, layers=(2,))[:, 0]
+    cosine = (frames * expected).sum(-1) / np.linalg.norm(frames, axis=-1) / np.linalg.norm(expected, axis=-1)
+    assert frames.dtype == np.float32 and cosine.min() > 0.9995
+
+
 def test_auto_precision_takes_bf16_only_from_a_processor_that_has_it(tiny):
     flags = torch.cpu.get_capabilities()
     has_it = flags.get("amx_bf16", False) or flags.get("avx512_bf16", False)
