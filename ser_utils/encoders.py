@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -156,7 +157,9 @@ class Encoder:
                 f"frame needs {self.min_samples} ({self.min_samples / 16:.0f} ms): use longer segments."
             )
         frames = np.empty((batch, len(layers), self.frames(samples), self.dims), np.float32)
-        step = max(1, round(self.batch_seconds * 16_000 / samples))
+        # Equal pieces: a few waveforms left over by themselves would be slow.
+        pieces = max(1, round(batch * samples / (16_000 * self.batch_seconds)))
+        step = max(1, math.ceil(batch / pieces))
         for first in range(0, batch, step):
             states = self._states(waveforms[first : first + step], layers)
             for i, layer in enumerate(layers):
