@@ -36,8 +36,9 @@ class PairFrames(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(n, ..., frames, dims)` → `(n, ..., frames // 2, dims)`."""
-        end = x.shape[-2] // 2 * 2
-        return torch.lerp(x[..., 0:end:2, :], x[..., 1:end:2, :], 0.5)  # half the time of `mean` over pairs
+        pairs = x.shape[-2] // 2
+        first, second = x[..., : 2 * pairs, :].unflatten(-2, (pairs, 2)).unbind(-2)
+        return torch.lerp(first, second, 0.5)  # half the time of `mean` over pairs
 
 
 class Standardise(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from test_encoders import make_model, save
 from torch import nn
 
-from ser_utils import SerError, audio, cli, corpora, encoders, exploration, exporting, recognizer
+from ser_utils import SerError, audio, cli, corpora, encoders, exploration, exporting, networks, recognizer
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,17 @@ def test_every_family_of_encoders_can_be_exported(family, tmp_path):
         exporting._write(path, encoders.ToLayer(encoder, 2).eval(), example, ("waveforms", "samples", "frames"))
     waves = np.random.default_rng(0).normal(0, 0.1, (3, 7_777)).astype("float32")
     np.testing.assert_allclose(run(path, waves), encoder.encode(waves, [2])[:, 0], atol=1e-4)
+
+
+def test_the_cnn_can_be_exported_for_any_number_of_frames(tmp_path):
+    torch.manual_seed(0)
+    network = networks.segment_network(torch.randn(16), torch.rand(16) + 0.5, 4, width=8, dropout=0, masking=0)
+    halved, path = exporting._Halved(network).eval(), tmp_path / "cnn.onnx"
+    with torch.no_grad():
+        exporting._write(path, halved, torch.randn(2, 49, 16), ("frames", "frames", "logits"))
+        for frames in (3, 20, 77):
+            batch = torch.randn(3, frames, 16)
+            np.testing.assert_allclose(run(path, batch.numpy()), halved(batch), atol=1e-4)
 
 
 @pytest.mark.slow
