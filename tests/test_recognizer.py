@@ -230,7 +230,8 @@ def test_predict_says_of_a_stranger_what_the_notebooks_say(shared_data, tmp_path
         scores = {score["label"]: score["score"] for score in one["scores"]}
         assert scores == {score["label"]: score["score"] for score in kept(clip.path)}
         names = list(kept.labels)
-        np.testing.assert_allclose([scores[n] for n in names], expected.loc[clip.clip, names].astype(float), atol=2e-3)
+        close = 2e-3 if encoder.precision == "fp32" else 5e-3  # bf16 rounds otherwise with another number of threads
+        np.testing.assert_allclose([scores[n] for n in names], expected.loc[clip.clip, names].astype(float), atol=close)
     spread = expected.loc[unheard["clip"], kept.labels].std().max()
     assert spread > 0.01, "scores that are the same for all recordings would show nothing"
 
@@ -242,9 +243,10 @@ def test_three_hours_are_judged_in_less_than_a_gigabyte(folder, tmp_path):
         for _ in range(180):
             file.write(0.05 * rng.normal(size=60 * 44_100))
     code = (
-        "import resource, sys; from ser_utils.recognizer import EmotionRecognizer as R\n"
-        "r = R.from_pretrained(sys.argv[1]); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(len(r.timeline(sys.argv[2])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import re, sys; from ser_utils.recognizer import EmotionRecognizer as R\n"
+        "rows = len(R.from_pretrained(sys.argv[1]).timeline(sys.argv[2]))\n"
+        # Not getrusage, which starts from the memory of the process that started this one.
+        "print(rows, re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )
     run = [sys.executable, "-c", code, folder, tmp_path / "long.flac"]
     rows, peak = map(int, subprocess.run(run, capture_output=True, text=True, check=True).stdout.split())
