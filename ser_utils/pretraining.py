@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from ser_utils import SerError, encoders
+from ser_utils import SerError, encoders, precisions
 from ser_utils.objectives import Student, Teacher, corrupt, mask_frames, normalise, start_filters
 from ser_utils.unlabelled import (
     MFCCS,
@@ -255,7 +255,7 @@ class _Run:
             objective, recipe, seed = saved["objective"], Recipe(**saved["recipe"]), saved["seed"]
         self.speech, self.out, self.objective, self.recipe, self.seed = speech, out, objective, recipe, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.autocast = encoders._precision("auto", self.device) == "bf16"
+        self.autocast = precisions.choose("auto", self.device) == "bf16"
         self.step, self.seconds = 0, 0.0
         self.crop = int(recipe.crop_seconds * RATE) // STRIDE
         if speech.samples.size // STRIDE < self.crop + 1:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ser_utils import SerError, encoders, temperature
+from ser_utils import SerError, precisions, temperature
 
 #: Steps of the optimiser that training is meant to take, in two passes over the data at least and six at most: a corpus
 #: six times as large does not need six times the steps.
@@ -146,7 +146,7 @@ def train(
     epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
-    bf16 = encoders.fast_bf16(torch.device("cpu"))
+    bf16 = precisions.fast_bf16(torch.device("cpu"))
     history, best_score, best_epoch, best = [], None, None, None
     for epoch in range(1, epochs + 1):
         network.train()

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ser_utils"
 #: From left to right as data flows (DESIGN). A module may import from its own row and from rows above it.
 ROWS = [
     {"__init__"},
-    {"cluster"},
+    {"cluster", "precisions"},
     {"parsers"},
     {"cards"},
     {"corpora", "fetching"},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_utils import SerError, encoders
+from ser_utils import SerError, encoders, precisions
 
 SIZES = dict(
     hidden_size=32,
@@ -128,6 +128,16 @@ def test_long_batches_go_through_in_pieces_with_the_same_result(folder):
     np.testing.assert_allclose(encoder.encode(waves), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize(("waveforms", "pieces"), [(2, [2]), (10, [10]), (13, [7, 6]), (16, [8, 8]), (0, [])])
+def test_pieces_of_a_batch_are_about_equal(folder, monkeypatch, waveforms, pieces):
+    encoder, seen = encoders.load(folder, device="cpu", precision="fp32"), []
+    encoder.batch_seconds = 1.0  # eight waveforms
+    states = encoder._states
+    monkeypatch.setattr(encoder, "_states", lambda waves, layers: seen.append(len(waves)) or states(waves, layers))
+    assert len(encoder.encode(noise(waveforms, 2000))) == waveforms
+    assert seen == pieces
+
+
 def test_threads_encode_side_by_side_without_mixing_their_layers(tiny):
     waves = noise(2, 3000)
     expected = {k: tiny.encode(waves, layers=(k,)) for k in range(4)}
@@ -201,7 +211,7 @@ def test_bf16_stays_close_to_fp32(folder, tiny):
 def test_bf16_is_what_autocast_would_compute_although_weights_are_cast_once(tmp_path, family, norm, stable):
     model = make_model(family, norm, stable)
     encoder = encoders.load(save(tmp_path, model, do_normalize=False), device="cpu", precision="bf16")
-    products = [m for m in encoder._model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv1d))]
+    products = [m for m in encoder._model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv1d, precisions.AlongWidth))]
     assert products and {module.weight.dtype for module in products} == {torch.bfloat16}
     waves = noise(2, 6000)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -214,9 +224,9 @@ def test_bf16_is_what_autocast_would_compute_although_weights_are_cast_once(tmp_
 def test_auto_precision_takes_bf16_only_from_a_processor_that_has_it(tiny):
     flags = torch.cpu.get_capabilities()
     has_it = flags.get("amx_bf16", False) or flags.get("avx512_bf16", False)
-    assert encoders._precision("auto", torch.device("cpu")) == ("bf16" if has_it else "fp32")
+    assert precisions.choose("auto", torch.device("cpu")) == ("bf16" if has_it else "fp32")
     with pytest.raises(SerError, match="auto, fp32, bf16"):
-        encoders._precision("fp8", torch.device("cpu"))
+        precisions.choose("fp8", torch.device("cpu"))
 
 
 def test_the_untrained_twin_is_the_same_network_with_the_same_random_weights_each_time(folder, tiny):
