@@ -26,6 +26,8 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
 	@# the build tool is in the lock: nothing else is fetched
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@# librosa compiles its inner loops on first use; every notebook that measures pitch would wait for that
+	$(BIN)/python -c 'from ser_utils import audio; audio.load_librosa()'
 	@touch $@
 
 setup: $(READY) ## Create .venv with all pinned packages and the module
@@ -36,11 +38,16 @@ reproduce: $(READY) ## Install what is needed, run all notebooks on the demo cor
 lab: $(READY) ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/
 
+# A worker that dies fails the tests and is not replaced: xdist's scheduler then waits for ever now and then
+# (https://github.com/pytest-dev/pytest-xdist/issues/1378).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+
+# A test that hangs says where, and fails; the longest takes four minutes.
 test: $(READY) ## Install what is needed, run the tests (all but the slow ones)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow" -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true
 
 test-all: $(READY) ## Run all tests, the slow ones too (ONLY="-m browser" or ONLY=tests/test_audio.py: just those)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ONLY)
+	$(PYTEST) $(ONLY)
 
 lint: $(READY) ## Check the style of the module and the tests
 	$(BIN)/ruff check ser_utils tests

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -333,3 +336,24 @@ def first_sample(start: float, size: int, available: int, sample_rate: int = SAM
     (8000, 32000, 0)
     """
     return max(0, min(int(start * sample_rate + 0.5), available - size))
+
+
+@cache
+def load_librosa() -> ModuleType:
+    """Import librosa, one process at a time.
+
+    Importing its parts compiles functions and keeps them in a cache beside librosa's files. Two processes that fill it
+    at once can leave it so that whoever uses it next crashes: https://github.com/numba/numba/issues/10128.
+
+    Returns
+    -------
+    module
+    """
+    from filelock import FileLock
+
+    user = getattr(os, "getuid", lambda: "")()  # another user's lock file could not be opened
+    with FileLock(Path(tempfile.gettempdir()) / f"ser-utils-librosa-{user}.lock"):
+        import librosa
+        import librosa.core.pitch  # librosa itself is lazy: its parts are imported by name
+        import librosa.effects
+    return librosa

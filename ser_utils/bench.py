@@ -212,7 +212,7 @@ def training(
 
 def reading(clips: pd.DataFrame) -> Case:
     """Files to one-second segments at 16 kHz, beside librosa."""
-    import librosa
+    librosa = audio.load_librosa()
 
     segments = audio.cut_segments(clips, seconds=1.0)
 

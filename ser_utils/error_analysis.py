@@ -259,7 +259,7 @@ def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -
     tempo : float
         2 is twice as fast, > 0.
     """
-    import librosa
+    librosa = audio.load_librosa()
 
     if semitones:
         wave = librosa.effects.pitch_shift(wave, sr=audio.SAMPLE_RATE, n_steps=semitones)

@@ -156,7 +156,8 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
 
     The main thread stays free for Ctrl-C: it ends the kernel, and with it the work, before the interrupt goes on.
     Memory is read five times a second, or about once where the processes are large: counting their pages takes the
-    kernel's time, and at five times a second it took a tenth of both cores.
+    kernel's time, and at five times a second it took a tenth of both cores. A process counts from the second look at it
+    on: until it has started its own program, it shows all of its parent's memory as its own.
 
     Returns
     -------
@@ -176,11 +177,14 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
     thread = threading.Thread(target=guarded, daemon=True)
     this, peak, largest = psutil.Process(), 0, 0
     before = {child.pid for child in this.children()}
+    seen: set[psutil.Process] = set()
     thread.start()
     try:
         while thread.is_alive():
             started = time.perf_counter()
-            sizes = [_memory(child) for child in this.children(recursive=True) if child.pid not in before]
+            children = {child for child in this.children(recursive=True) if child.pid not in before}
+            sizes = [_memory(child) for child in children & seen]
+            seen = children
             peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
             thread.join(max(0.2, 20 * (time.perf_counter() - started)))
     except BaseException:

@@ -93,7 +93,7 @@ def f0_contour(signal: np.ndarray, sample_rate: int, *, low: float = 65.0, high:
     DataFrame
         Columns `time` [s] (frames every 16 ms) and `f0` [Hz], NaN where nothing is voiced.
     """
-    import librosa
+    librosa = audio.load_librosa()
 
     hop, frame = round(0.016 * sample_rate), 1 << int(np.ceil(np.log2(0.05 * sample_rate)))
     padded = np.pad(np.asarray(signal, np.float32), (0, max(0, frame - len(signal))))

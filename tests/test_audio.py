@@ -1,9 +1,14 @@
 """Reading sound files, and cutting clips into segments."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from filelock import FileLock
 
 from ser_utils import SerError, audio
 
@@ -251,3 +256,39 @@ def test_a_stream_of_nothing_or_of_text_is_refused_as_when_read(tmp_path):
     for name, said in {"empty.wav": "no samples", "text.wav": "not readable", "none.wav": "does not exist"}.items():
         with pytest.raises(SerError, match=said):
             list(audio.stream(tmp_path / name))
+
+
+# --- librosa, whose functions are compiled on first use ------------------------------------------------------------
+
+USES = """
+import sys
+import numpy as np
+from ser_utils import audio, error_analysis, exploration
+
+print("waits", flush=True)
+audio.load_librosa()
+print("loaded", flush=True)
+
+from numba.np.ufunc.gufunc import GUFunc
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("librosa")]
+    return {id(value) for module in modules for value in vars(module).values() if isinstance(value, GUFunc)}
+
+before = compiled()
+wave = np.random.default_rng(0).normal(0, 0.1, 8000).astype("float32")
+exploration.f0_contour(wave, 16000)
+error_analysis.perturbed(wave, semitones=2, tempo=1.5)
+assert before and compiled() == before, "something was compiled after the lock was given back"
+"""
+
+
+def test_librosa_is_compiled_by_one_process_at_a_time(tmp_path):
+    """Two at once can leave a cache that crashes every later process, as it did once in continuous integration."""
+    lock = FileLock(tmp_path / f"ser-utils-librosa-{getattr(os, 'getuid', lambda: '')()}.lock")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with lock:
+        child = subprocess.Popen([sys.executable, "-c", USES], env=environment, stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "waits\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(4)
+    assert child.communicate(timeout=120)[0] == "loaded\n" and child.returncode == 0

@@ -141,6 +141,16 @@ def test_memory_that_two_processes_share_counts_once():
     assert resident > 400 and 200 < counted < 300
 
 
+def test_a_process_that_has_not_started_its_own_program_does_not_count_with_its_parents_memory():
+    held = np.ones(300 << 17)  # 300 MB, which a new process shares until it starts its own program
+
+    def work():
+        for _ in range(8):
+            subprocess.run(["true"], check=True, preexec_fn=lambda: time.sleep(0.15))
+
+    assert max(execution._watch(work)) < held.nbytes / 3
+
+
 def test_provenance_names_versions_commit_corpus_parameters_time_and_memory(finished):
     record = json.loads((finished / "out/data/processed/mine/run.json").read_text())
     assert list(record["notebooks"]) == ["01_first", "02_second", "03_third"] and not record["unfinished"]

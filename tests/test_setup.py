@@ -87,7 +87,7 @@ def test_the_first_call_installs_the_lock_through_uv_and_later_ones_install_noth
     done, calls = machine("make", "reproduce")
     assert done.returncode == 0, done.stderr
     assert [" ".join(c.split()[:3]) for c in calls] == [
-        "python3 -m venv", "python -m pip", "uv pip install", "uv pip install", "ser run",
+        "python3 -m venv", "python -m pip", "uv pip install", "uv pip install", "python -c from", "ser run",
     ]  # fmt: skip
     assert "--requirement requirements.lock" in calls[2]
     assert "--no-deps" in calls[3] and calls[3].endswith("--editable .")
@@ -126,7 +126,8 @@ def test_an_old_python_is_refused_in_one_line(machine):
 def test_continuous_integration_runs_the_tests_and_fails_with_them(machine):
     assert os.stat(REPOSITORY / ".ci" / "run").st_mode & stat.S_IXUSR
     done, calls = machine(str(machine.folder / ".ci" / "run"))
-    assert done.returncode == 0 and "-m pytest -m not slow" in calls[-1]
+    assert done.returncode == 0 and "-m pytest" in calls[-1] and "-m not slow" in calls[-1]
+    assert "--max-worker-restart=0" in calls[-1] and "faulthandler_exit_on_timeout" in calls[-1], "a crash or hang ends it"
     assert machine(str(machine.folder / ".ci" / "run"), TESTS_EXIT="1")[0].returncode != 0
 
 
