@@ -23,7 +23,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ser_utils import SerError, audio, cards, corpora, encoders, evaluation, features, intervals, models, plain
+from ser_utils import (
+    SerError,
+    audio,
+    cards,
+    corpora,
+    encoders,
+    evaluation,
+    features,
+    intervals,
+    models,
+    plain,
+    precisions,
+)
 from ser_utils.workspace import Workspace
 
 #: Multiplications and additions of a wav2vec2-base for a second of audio, counted with torch's `FlopCounterMode`.
@@ -361,12 +373,13 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     with _random_base() as folder:
         base = encoders.load(folder)
         machine["precision"], machine["share_of_peak"] = base.precision, {}
-        for precision in dict.fromkeys((base.precision, "fp32")):
-            other = base if precision == base.precision else encoders.load(folder, precision=precision)
+        for precision in dict.fromkeys((base.precision, "fp32", precisions.choose("int8", torch.device("cpu")))):
+            other = base if precision == base.precision else encoders.load(folder, device="cpu", precision=precision)
             case = extraction(f"wav2vec2-base size, 12 layers, {precision}", other, some, tuple(range(13)))
             done = measure(case)
-            work = BASE_WORK * done["amount"] / done["ours"] / 1e12
-            machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
+            if not precision.startswith("int8"):  # of which no peak is measured
+                work = BASE_WORK * done["amount"] / done["ours"] / 1e12
+                machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
             del case, other
         measure(extraction("wav2vec2-base size, layer 6", base, some, (6,)))
         measure(padded_batches("wav2vec2-base size, whole clips", base, some, 12))

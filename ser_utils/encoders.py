@@ -60,7 +60,7 @@ class Encoder:
         The layer to use when none is asked for: `layer` of the `training.json` beside the weights where there is
         one, else the middle.
     precision : str
-        "fp32" or "bf16".
+        As `precisions.choose` gives it.
     device : torch.device
     batch_seconds : float
         About as much audio as goes through the network at once.
@@ -188,10 +188,9 @@ class Encoder:
     def _states(self, waveforms: np.ndarray, layers: tuple[int, ...]) -> dict[int, torch.Tensor]:
         inputs = self._extractor(list(waveforms), sampling_rate=16_000, return_tensors="pt").input_values
         self._wanted.layers, self._wanted.states = frozenset(layers), {}
-        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         try:
             # The attention mask would be all ones: waveforms of one length have no padding.
-            with torch.inference_mode(), bf16, contextlib.suppress(_Reached):
+            with torch.inference_mode(), precisions.autocast(self.precision, self.device), contextlib.suppress(_Reached):
                 self._model(inputs.to(self.device))
             return self._wanted.states
         finally:
@@ -256,7 +255,8 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
     device : str, optional
         "cpu", "cuda", …; a GPU where there is one when left out.
     precision : str
-        "fp32", "bf16" (autocast), or "auto": bf16 where the processor computes it fast, else fp32.
+        "fp32", "bf16" (autocast), "int8" (linear layers; CPU only), or "auto": bf16 where the processor computes it
+        fast, else fp32.
 
     Returns
     -------

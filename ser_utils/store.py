@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raise it whenever the same audio and settings give other numbers than before, in `features` or `audio`.
-CODE_VERSION = 2
+CODE_VERSION = 3
 #: Where arrays are kept unless another folder is given.
 CACHE = Path(__file__).resolve().parents[1] / "data" / "interim" / "features"
 

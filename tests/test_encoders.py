@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -219,6 +220,52 @@ def test_bf16_is_what_autocast_would_compute_although_weights_are_cast_once(tmp_
     frames = encoder.encode(waves, layers=(2,))[:, 0]
     cosine = (frames * expected).sum(-1) / np.linalg.norm(frames, axis=-1) / np.linalg.norm(expected, axis=-1)
     assert frames.dtype == np.float32 and cosine.min() > 0.9995
+
+
+@pytest.mark.parametrize("rest", ["fp32", "bf16"])
+@pytest.mark.parametrize("family, norm, stable", FRONT_ENDS)
+def test_int8_stays_close_to_fp32_in_every_family(tmp_path, family, norm, stable, rest):
+    folder, waves = save(tmp_path, make_model(family, norm, stable)), noise(3, 8000)
+    single = encoders.load(folder, device="cpu", precision="fp32").encode(waves, [0, 2])
+    encoder = encoders.load(folder, device="cpu", precision=f"int8+{rest}")
+    frames = encoder.encode(waves, [0, 2])
+    cosine = (frames * single).sum(-1) / np.linalg.norm(frames, axis=-1) / np.linalg.norm(single, axis=-1)
+    assert cosine.min() > 0.998 and not np.array_equal(frames, single)
+    products = [m for m in encoder._model.encoder.layers.modules() if isinstance(m, precisions.Int8Linear)]
+    # WavLM's attention reads the weights of its four layers itself; the two of each feed-forward part are left.
+    assert len(products) == SIZES["num_hidden_layers"] * (2 if family == "wavlm" else 6)
+
+
+def test_an_int8_layer_measures_each_frame_by_itself():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32)
+    layer, x = precisions.Int8Linear(linear), torch.randn(2, 5, 64)
+    together = layer(torch.cat([x, 1000 * x], dim=1))
+    assert torch.equal(together[:, :5], layer(x)), "a loud neighbour changes nothing"
+    expected = linear(x)
+    assert together.shape == (2, 10, 32) and 0 < (layer(x) - expected).norm() / expected.norm() < 0.02
+    assert torch.equal(layer(torch.zeros(1, 1, 64))[0, 0], linear.bias), "silence is no division by zero"
+
+
+def test_int8_is_a_choice_and_for_a_cpu(folder):
+    cpu = torch.device("cpu")
+    assert precisions.choose("int8", cpu) == f"int8+{precisions.choose('auto', cpu)}"
+    again = pickle.loads(pickle.dumps(encoders.load(folder, device="cpu", precision="int8")))
+    assert again.precision.startswith("int8+"), "another process computes as this one does"
+    with pytest.raises(SerError, match="int8 is for a CPU"):
+        precisions.choose("int8", torch.device("cuda"))
+
+
+def test_convolutions_for_a_few_waveforms_at_a_time_give_the_same_frames(tiny, monkeypatch):
+    waves, seen = noise(7, 8000), []
+    whole = tiny.encode(waves)
+    pieces = tiny._model.feature_extractor
+    bytes_each = 8000 * pieces.values_per_sample * 4
+    monkeypatch.setattr(precisions, "_PIECE_BYTES", 3.5 * bytes_each)
+    hook = pieces.convolutions.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    np.testing.assert_allclose(tiny.encode(waves), whole, atol=1e-5)
+    hook.remove()
+    assert seen == [4, 3]
 
 
 def test_auto_precision_takes_bf16_only_from_a_processor_that_has_it(tiny):
