@@ -362,3 +362,25 @@ def test_the_card_of_the_nano_says_what_the_files_beside_it_say():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.card_table() in card, "run probe_by_hours.py again"
+
+
+@pytest.mark.slow  # two minutes: three quarters of an hour of speech, encoded three times
+@pytest.mark.real
+def test_fewer_bits_keep_the_scores_of_a_probe(shared_data, tmp_path):
+    from ser_utils import audio, corpora, evaluation, features, models
+
+    clips = corpora.load("nemo", shared_data / "nemo").iloc[::4].reset_index(drop=True)
+    whole, folds = audio.cut_segments(clips, seconds=None), evaluation.folds(clips)
+
+    def judged(precision):
+        encoder = encoders.load("wav2vec2-nano", device="cpu", precision=precision)
+        X = features.pooled(features.extract(clips, whole, encoder, bins=32, cache=tmp_path, progress=False))
+        X = features.normalise_by_speaker(X, clips["speaker"])
+        return evaluation.cross_validate(models.SVM(), X, whole, clips, folds=folds, system=precision, progress=False)
+
+    exact = judged("fp32")
+    for precision in ("bf16", "int8"):
+        table = judged(precision)
+        emotions = sorted(clips["emotion"].unique())
+        assert not np.array_equal(table[emotions], exact[emotions])
+        assert abs(evaluation.compare(table, exact, resamples=200)["difference"]) < 0.015
