@@ -241,7 +241,7 @@ def risk_coverage(
     )
     ax.grid()
     if "system" in curve:
-        ax.legend(loc="upper left")
+        _mark_outside(ax, ax.lines)
     return ax
 
 

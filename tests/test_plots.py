@@ -437,6 +437,13 @@ def test_risk_coverage_is_drawn_by_rising_coverage():
     assert list(ax.lines[0].get_xdata()) == [50, 100] and list(ax.lines[0].get_ydata()) == [10, 40]
 
 
+def test_the_legend_of_many_risks_covers_no_curve():
+    curve = pd.DataFrame({"coverage": [0.1, 1.0] * 5, "risk": [0.9, 0.8] * 5, "system": [f"s{i // 2}" for i in range(10)]})
+    ax = error_plots.risk_coverage(curve)
+    ax.figure.canvas.draw()
+    assert len(ax.get_legend().get_texts()) == 5 and ax.get_legend().get_window_extent().x0 >= ax.bbox.x1
+
+
 def test_a_timeline_stacks_probabilities_averaged_over_seeds_and_never_overlaps_segments():
     rows = pd.DataFrame(
         {
