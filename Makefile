@@ -26,7 +26,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
 	@# the build tool is in the lock: nothing else is fetched
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@# librosa compiles its inner loops on first use; every notebook that measures pitch would wait for that
+	@# librosa compiles its inner loops on first use: here, by one process, instead of in the first notebook
 	$(BIN)/python -c 'from ser_utils import audio; audio.load_librosa()'
 	@touch $@
 

@@ -373,13 +373,14 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     with _random_base() as folder:
         base = encoders.load(folder)
         machine["precision"], machine["share_of_peak"] = base.precision, {}
-        others = [p for p in ("fp32", precisions.choose("int8", torch.device("cpu"))) if p != base.precision]
-        for encoder in (base, *(encoders.load(folder, device="cpu", precision=p) for p in others)):
-            name = f"wav2vec2-base size, {{}}, {encoder.precision}"
+        for precision in dict.fromkeys((base.precision, "fp32", precisions.choose("int8", torch.device("cpu")))):
+            same = precision == base.precision
+            encoder = base if same else encoders.load(folder, device="cpu", precision=precision)
+            name = f"wav2vec2-base size, {{}}, {precision}"
             done = measure(extraction(name.format("12 layers"), encoder, some, tuple(range(13))))
-            if not encoder.precision.startswith("int8"):  # of which no peak is measured
+            if not precision.startswith("int8"):  # of which no peak is measured
                 work = BASE_WORK * done["amount"] / done["ours"] / 1e12
-                machine["share_of_peak"][encoder.precision] = round(work / machine[f"{encoder.precision}_tflops"], 2)
+                machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
             measure(extraction(name.format("layer 6"), encoder, some, (6,)))
         measure(padded_batches("wav2vec2-base size, whole clips", base, some, 12))
         del base, encoder

@@ -147,10 +147,6 @@ def _cast_products(model: torch.nn.Module) -> None:
             module.to(torch.bfloat16)
 
 
-#: What `choose` takes.
-NAMES = ("auto", "fp32", "bf16", "int8")
-
-
 def choose(precision: str, device: torch.device) -> str:
     """Say in which precision a device is to compute.
 
@@ -171,8 +167,8 @@ def choose(precision: str, device: torch.device) -> str:
     SerError
         If it is none of these, or int8 is asked of a GPU.
     """
-    if precision not in (*NAMES, "int8+fp32", "int8+bf16"):
-        raise SerError(f"precision={precision}: one of {', '.join(NAMES)}.")
+    if precision not in ("auto", "fp32", "bf16", "int8", "int8+fp32", "int8+bf16"):
+        raise SerError(f"precision={precision}: one of auto, fp32, bf16, int8.")
     if precision.startswith("int8") and device.type != "cpu":
         raise SerError(f"precision={precision} is for a CPU: give auto, fp32 or bf16 on {device}.")
     fastest = "bf16" if fast_bf16(device) else "fp32"

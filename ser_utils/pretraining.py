@@ -255,7 +255,7 @@ class _Run:
             objective, recipe, seed = saved["objective"], Recipe(**saved["recipe"]), saved["seed"]
         self.speech, self.out, self.objective, self.recipe, self.seed = speech, out, objective, recipe, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.autocast = precisions.choose("auto", self.device) == "bf16"
+        self.precision = precisions.choose("auto", self.device)
         self.step, self.seconds = 0, 0.0
         self.crop = int(recipe.crop_seconds * RATE) // STRIDE
         if speech.samples.size // STRIDE < self.crop + 1:
@@ -346,7 +346,7 @@ class _Run:
             batch["voiced"] = acoustics[..., MFCCS + 3].to(self.device)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+        with precisions.autocast(self.precision, self.device):
             loss, parts = self.student(noisy, torch.from_numpy(mask).to(self.device), **batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -424,7 +424,7 @@ class _Run:
             "steps": self.step,
             "hours_heard": round(self.hours, 3),
             "seconds": round(self.seconds, 1),
-            "machine": _machine(self.device, self.autocast),
+            "machine": _machine(self.device, self.precision),
             "speech_hours": round(self.speech.hours, 3),
             "speech_clips": self.speech.clips,
             "parameters": sum(p.numel() for p in self.student.encoder.parameters()),
@@ -484,16 +484,15 @@ def _save_encoder(model: Wav2Vec2Model, folder: Path, *, half: bool) -> None:
     part.rmdir()
 
 
-def _machine(device: torch.device, autocast: bool) -> str:
-    arithmetic = "bf16" if autocast else "fp32"
+def _machine(device: torch.device, precision: str) -> str:
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {arithmetic}"
+        return f"{torch.cuda.get_device_name(device)}, {precision}"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} threads of {name}, {arithmetic}"
+    return f"{torch.get_num_threads()} threads of {name}, {precision}"
 
 
 def _name(folder: str | None) -> str | None:

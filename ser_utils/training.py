@@ -146,7 +146,8 @@ def train(
     epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
-    bf16 = precisions.fast_bf16(torch.device("cpu"))
+    cpu = torch.device("cpu")
+    precision = precisions.choose("auto", cpu)
     history, best_score, best_epoch, best = [], None, None, None
     for epoch in range(1, epochs + 1):
         network.train()
@@ -154,7 +155,7 @@ def train(
         # Batches of equal size: a last batch of one row would break batch normalisation.
         for rows in np.array_split(fit[torch.randperm(len(fit)).numpy()], n_batches):
             optimiser.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with precisions.autocast(precision, cpu):
                 outputs = network(rows_of(X, rows))
             loss = loss_of(outputs.float(), targets[rows])
             loss.backward()

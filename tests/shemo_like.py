@@ -12,13 +12,12 @@ import argparse
 import shutil
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pandas as pd
 import soundfile
 from tqdm import tqdm
 
-from ser_utils import corpora
+from ser_utils import audio, corpora
 
 NOISE = 10 ** (-55 / 20)  # of a room, as wide as the file's band: what tells 22.05 from 44.1 kHz
 
@@ -68,7 +67,7 @@ def make(metadata: Path, out: Path, *, clips: int | None = None, seed: int = 0, 
         )
         target, samples = int(row.sample_rate), round(row.duration * row.sample_rate)
         pace = own.uniform(0.9, 1.1)  # pitch and resonances move with it
-        wave = librosa.resample(sound, orig_sr=rate * pace, target_sr=target, res_type="soxr_mq")
+        wave = audio.load_librosa().resample(sound, orig_sr=rate * pace, target_sr=target, res_type="soxr_mq")
         wave = np.resize(wave, samples) + NOISE * own.uniform(0.5, 2) * rng.normal(size=samples)
         file = out / row.file
         file.parent.mkdir(parents=True, exist_ok=True)
