@@ -124,6 +124,26 @@ def test_emotions_are_listed_in_canonical_order_and_only_those_present():
     assert plots.emotion_order(["sadness", "anger", "sadness", "unknown"]) == ["anger", "sadness"]
 
 
+def test_every_system_of_the_design_has_a_name_of_its_own_and_todays_names_are_known():
+    features, classifiers = ("log-mel", "egemaps", "encoder", "encoder-start", "encoder-random"), ("lda", "svm", "cnn")
+    systems = [f"{f}-{c}" for f in features for c in classifiers]
+    systems += ["majority", "spectrogram-cnn", "spectrogram-cnn-scratch", "encoder-tuned"]
+    systems += [f"{s}/speaker" for s in systems]
+    names = [plots.display_name(s) for s in systems]
+    assert len(set(names)) == len(names) and not set(names) & set(systems)
+    older = {"probe, untrained": "encoder-random-lda", "CNN, pre-trained": "encoder-cnn", "segment-cnn": "encoder-cnn"}
+    for old, new in older.items():
+        assert plots.display_name(old) == plots.display_name(new)
+    assert plots.display_name("segment-cnn 0.25 s") == "segment CNN, encoder · 0.25 s"
+    assert plots.display_name("probe, untrained/speaker") == "linear probe, encoder with random weights · per-speaker"
+    assert plots.display_name("egemaps-svms") == "egemaps-svms" and plots.display_name("seed 1") == "seed 1"
+
+
+def test_systems_are_listed_in_one_order_per_speaker_ones_last():
+    given = ["segment-cnn", "seed 1", "encoder-svm/speaker", "encoder-svm", "majority"]
+    assert plots.system_order(given) == ["majority", "encoder-svm", "segment-cnn", "encoder-svm/speaker"]
+
+
 # --- corpora -------------------------------------------------------------------
 
 
@@ -213,15 +233,6 @@ def test_contrasts_are_shown_with_their_sign_on_a_scale_centred_at_zero():
 # --- recordings and features ---------------------------------------------------
 
 
-def test_a_clip_is_shown_as_waveform_spectrogram_and_f0_on_one_time_axis():
-    f0 = pd.DataFrame({"time": [0.1, 0.2, 0.3], "f0": [200.0, np.nan, 210.0]})
-    figure = plots.clip_panel(wave(), 16_000, f0=f0, emotion="anger", title="What is heard?")
-    assert len(figure.axes) == 3 and {ax.get_xlim() for ax in figure.axes} == {(0.0, 1.5)}
-    assert figure.axes[2].get_xlabel() == "time [s]" and figure.axes[2].get_ylabel() == "F0 [Hz]"
-    assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["amplitude", "frequency [kHz]"]
-    assert len(plots.clip_panel(wave(), 16_000).axes) == 2
-
-
 def mel(hz):
     return 2595 * np.log10(1 + np.asarray(hz) / 700)
 
@@ -252,12 +263,11 @@ def test_a_gallery_has_one_time_scale_and_the_emotions_colours():
 
 def test_frames_are_drawn_over_seconds_each_dimension_standardised():
     frames = np.random.default_rng(0).normal(100, [1, 50], size=(49, 2))
-    ax = plots.frames_image(frames, 1.0)
-    image = ax.images[0].get_array()
-    assert image.shape == (2, 49) and ax.get_xlim() == (0, 1)
+    top, bottom = plots.feature_map(wave(1.0), 16_000, frames).axes
+    image = bottom.images[0].get_array()
+    assert image.shape == (2, 49) and bottom.get_xlim() == top.get_xlim() == (0, 1)
     np.testing.assert_allclose(image.std(axis=1), 1, rtol=1e-3)
-    figure = plots.feature_map(wave(1.0), 16_000, frames)
-    assert "49 frames × 2 dimensions" in figure.axes[1].get_title(loc="left")
+    assert "49 frames × 2 dimensions" in bottom.get_title(loc="left")
 
 
 def test_a_log_mel_image_has_low_bands_at_the_bottom_and_a_colour_scale():
@@ -282,7 +292,7 @@ def test_the_map_shows_every_piece_once_whatever_colours_it(clips):
 
 def test_systems_are_ordered_by_score_with_interval_chance_and_sample(scores):
     ax = plots.scores(scores, metric="uar", chance=1 / 6)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["segment-cnn", "egemaps-svm", "majority"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["segment CNN, encoder", "SVM, eGeMAPS", "majority class"]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [60, 52, 100 / 6])
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose([s[:, 0] for s in segments][0], [50, 70])
@@ -298,7 +308,7 @@ def test_a_metric_that_was_not_scored_is_refused_by_name(scores):
 def test_differences_are_filled_only_where_the_interval_excludes_zero():
     table = pd.DataFrame(
         {
-            "a": ["cnn", "cnn"],
+            "a": ["cnn", "segment-cnn"],
             "b": ["svm", "majority"],
             "difference": [0.02, 0.4],
             "low": [-0.03, 0.3],
@@ -311,7 +321,7 @@ def test_differences_are_filled_only_where_the_interval_excludes_zero():
     np.testing.assert_allclose(dots["interval excludes zero"].get_xdata(), [40])
     np.testing.assert_allclose(dots["interval includes zero"].get_xdata(), [2])
     assert dots["interval includes zero"].get_markerfacecolor() == "white"
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "cnn − majority"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "segment CNN, encoder − majority class"]
     assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001"]
     assert any(np.all(np.asarray(line.get_xdata()) == 0) for line in ax.lines)
 
@@ -373,8 +383,8 @@ def test_curves_show_each_systems_values_and_band(scores, function, column):
     table = pd.concat([scores[scores["level"] == "clip"].assign(**{column: x}) for x in (4, 0, 2)])
     ax = function(table, chance=1 / 6)
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert labels == ["majority", "egemaps-svm", "segment-cnn", "chance 16.7 %"]
-    curve = next(line for line in ax.lines if line.get_label() == "segment-cnn")
+    assert labels == ["majority class", "SVM, eGeMAPS", "segment CNN, encoder", "chance 16.7 %"]
+    curve = next(line for line in ax.lines if line.get_label() == "segment CNN, encoder")
     assert list(curve.get_xdata()) == [0, 2, 4]
     np.testing.assert_allclose(curve.get_ydata(), 60)
     assert len(ax.collections) == 3  # a band each
@@ -483,7 +493,7 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         plots.emotion_counts(clips).figure,
         plots.clips_per_speaker(clips).figure,
         plots.durations(clips),
-        plots.clip_panel(wave(), 16_000, title="One clip"),
+        plots.feature_map(wave(), 16_000, np.eye(40), title="One clip"),
         plots.acoustics_by_emotion(clips, {"duration": "duration [s]"}, title="A"),
         plots.embedding_scatter(embedding).figure,
         plots.scores(scores, chance=1 / 6).figure,
