@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,17 +22,12 @@ if TYPE_CHECKING:
 #: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
 SAMPLE_RATE = 16_000
 
-# Half the length of the resampling filter, in zero crossings, and where it begins to fall, as a share of the Nyquist
-# frequency: what torchaudio's documentation gives for librosa's `kaiser_best`.
-_WIDTH, _ROLLOFF = 64, 0.9475937167399596
-_LONGEST_CYCLE = 1000  # samples; every usual rate has a shorter one
-
 
 def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Read a sound file as mono float32.
 
-    Channels are averaged. Another rate is converted by a long windowed-sinc filter. Samples that are not
-    numbers (broken float files) become silence, with a warning.
+    Channels are averaged. Another rate is converted by soxr. Samples that are not numbers (broken float files)
+    become silence, with a warning.
 
     Parameters
     ----------
@@ -100,28 +93,25 @@ def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
 
 
 def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
-    """Resample with enough of the neighbouring samples that no edge is heard."""
+    import soxr
+
     check_rate(file.name, file.samplerate)
-    cycle, made = _ratio(file.samplerate, SAMPLE_RATE)  # `cycle` samples become `made`
-    reach = 0 if cycle == made else cycle * (math.ceil(_WIDTH / _ROLLOFF / min(cycle, made)) + 1)  # of the filter
-    step = cycle * max(1, round(seconds * file.samplerate / cycle))
-    wave, begin, written, broken = np.empty(0, np.float32), 0, 0, False  # `wave` starts at sample `begin` of the file
-    while True:
-        wanted = written + step + reach - begin - wave.size
-        new = file.read(wanted, dtype="float32", always_2d=True)
-        broken |= not np.isfinite(new).all()
-        wave = np.concatenate([wave, np.nan_to_num(new, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)])
-        ended = len(new) < wanted
-        if ended and begin + wave.size == 0:
+    resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1) if file.samplerate != SAMPLE_RATE else None
+    size, samples, made, broken, ended = max(1, round(seconds * file.samplerate)), 0, 0, False, False
+    while not ended:
+        block = file.read(size, dtype="float32", always_2d=True)
+        ended, samples = len(block) < size, samples + len(block)
+        if samples == 0:
             raise SerError(f"{file.name} holds no samples: leave it out.")
-        stop = begin + wave.size if ended else written + step
-        if stop > written:
-            result = resample(wave, file.samplerate, SAMPLE_RATE)
-            yield result[(written - begin) * made // cycle : -(-(stop - begin) * made // cycle)]
+        broken |= not np.isfinite(block).all()
+        wave = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)
+        if resampler:
+            wave = resampler.resample_chunk(wave, last=ended)
         if ended:
-            break
-        written, kept = stop, max(0, stop - reach)
-        wave, begin = wave[kept - begin :], kept
+            wave = _of_length(wave, -(-samples * SAMPLE_RATE // file.samplerate) - made)
+        made += wave.size
+        if wave.size:
+            yield wave
     if broken:
         warnings.warn(f"{file.name} holds samples that are not numbers; they are read as silence.", stacklevel=3)
 
@@ -165,45 +155,20 @@ def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     -------
     ndarray, shape=(..., ceil(samples * new_rate / rate)), float32
     """
+    wave = np.ascontiguousarray(wave, dtype=np.float32)
     if rate == new_rate:
-        return np.ascontiguousarray(wave, dtype=np.float32)
-    import torch
+        return wave
+    import soxr
 
-    waves = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
-    with torch.inference_mode():
-        result = _resampler(*_ratio(rate, new_rate))(waves).numpy()
-    length = -(-wave.shape[-1] * new_rate // rate)  # odd rates give a sample more or less in some seconds
-    ends = [(0, 0)] * (result.ndim - 1) + [(0, max(0, length - result.shape[-1]))]
-    return np.pad(result[..., :length], ends)
+    flat = wave.reshape(-1, wave.shape[-1]).T
+    result = soxr.resample(flat, rate, new_rate)
+    length = -(-wave.shape[-1] * new_rate // rate)
+    return np.ascontiguousarray(_of_length(result, length).T).reshape(*wave.shape[:-1], length)
 
 
-def _ratio(rate: int, new_rate: int) -> tuple[int, int]:
-    """Say how many samples become how many: exactly, or within 0.003 % for odd rates.
-
-    The filter has a row for each sample of a cycle: for 44101 Hz an exact one would take gigabytes.
-    """
-    exact = Fraction(int(new_rate), int(rate))
-    near = exact if exact.denominator <= _LONGEST_CYCLE else exact.limit_denominator(_LONGEST_CYCLE)
-    return near.denominator, near.numerator
-
-
-@lru_cache(maxsize=16)
-def _resampler(rate: int, new_rate: int):
-    """Make the filter for a pair of rates once.
-
-    The settings are those that torchaudio's documentation gives for librosa's `kaiser_best`, so that hardly
-    anything above the new Nyquist frequency folds back into speech.
-    """
-    from torchaudio.transforms import Resample
-
-    return Resample(
-        rate,
-        new_rate,
-        resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=_WIDTH,
-        rolloff=_ROLLOFF,
-        beta=14.769656459379492,
-    )
+def _of_length(wave: np.ndarray, length: int) -> np.ndarray:
+    """Cut a resampled signal at the end, or append a zero: soxr rounds to a sample more or less."""
+    return np.pad(wave, [(0, max(0, length - len(wave))), *[(0, 0)] * (wave.ndim - 1)])[:length]
 
 
 def cut_segments(
