@@ -233,7 +233,6 @@ def _positive(kind: type):
 
 def _corpora(options: argparse.Namespace) -> int:
     from ser_utils import corpora
-    from ser_utils.corpora import audio_files
 
     if options.corpus:
         card = corpora.card(options.corpus)
@@ -243,7 +242,7 @@ def _corpora(options: argparse.Namespace) -> int:
         return 0
     rows = [("name", "language", "on disk", "licence", "title")]
     for name, card in corpora.CORPORA.items():
-        count = len(audio_files(corpora.default_folder(name)))
+        count = len(corpora.audio_files(corpora.default_folder(name)))
         rows.append((name, card.language, f"{count} clips" if count else "no", card.licence, card.title))
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
@@ -295,9 +294,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_utils import pretraining, recognizer
+    from ser_utils import corpora, recognizer
 
-    files = pretraining.sound_files(options.files)
+    files = corpora.sound_files(options.files)
     if options.plot and len(files) > 1:
         raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
     model = recognizer.EmotionRecognizer.from_pretrained(_model(options))

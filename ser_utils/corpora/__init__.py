@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cards": ["Archive", "CORPORA", "card", "default_folder", "label", "slug"],
         "fetching": ["ATTEMPTS", "announcement", "fetch"],
-        "parsers": ["audio_files"],
+        "parsers": ["audio_files", "sound_files"],
         "table": [
             "COLUMNS", "HIGHEST_RATE", "LOWEST_RATE", "even_share", "examples", "label_sets", "load",
             "scored", "thin",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ser_utils import EMOTIONS, SerError
 
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
 #: Sets of labels of ShEMO besides the file names', and where they stand.
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
@@ -64,7 +65,10 @@ def canonical_emotion(name: str) -> str | None:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List sound files below a folder by their ending, sorted; hidden ones and macOS's shadows left out."""
+    """List the sound files of a folder and its sub-folders by their endings, sorted.
+
+    Hidden files are left out, and with them what macOS writes beside recordings (`._a.wav`, `__MACOSX/`).
+    """
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
@@ -74,6 +78,34 @@ def audio_files(folder: Path) -> list[Path]:
             if name.lower().endswith(AUDIO_ENDINGS) and not name.startswith(".")
         ]
     return found
+
+
+def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List recordings: files as given, and the sound files of folders and their sub-folders.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        A path of a file stands for that file.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    SerError
+        If a folder is missing or none of them holds a sound file.
+    """
+    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
+    for folder in folders:
+        if not folder.exists():
+            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
+    files = [file for place in folders for file in (audio_files(place) if place.is_dir() else [place])]
+    if not files:
+        names = ", ".join(map(str, folders))
+        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
+    return files
 
 
 def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:

@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "objectives": ["corrupt", "mask_frames", "start_filters"],
         "run": ["OBJECTIVES", "Recipe", "code_counts", "nano_config", "pretrain"],
-        "speech": ["prepare", "sound_files"],
+        "speech": ["prepare"],
     },
 )

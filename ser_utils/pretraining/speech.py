@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import numpy as np
 import torch
 
 from ser_utils import SerError, audio
+from ser_utils.corpora import sound_files
 from ser_utils.features import MELS, RATE, STRIDE, measure_frames
 
-_SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
 _CACHE_VERSION = 1
 
 
@@ -46,35 +45,6 @@ class Speech:
     def hours(self) -> float:
         """Length of the speech."""
         return self.samples.size / RATE / 3600
-
-
-def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
-    """List the sound files in folders and below, sorted.
-
-    Parameters
-    ----------
-    folders : path or sequence of paths
-        A path of a file stands for that file.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    SerError
-        If a folder is missing or none of them holds a sound file.
-    """
-    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
-    for folder in folders:
-        if not folder.exists():
-            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
-    below = {f: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SOUND_FILES) for f in folders if f.is_dir()}
-    files = [file for folder in folders for file in below.get(folder, [folder])]
-    if not files:
-        names = ", ".join(map(str, folders))
-        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
-    return files
 
 
 def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:

@@ -102,6 +102,18 @@ def test_an_excerpt_of_a_running_ogg_stream_has_the_length_of_its_sound(tmp_path
     assert len(audio.cut_segments(clips, seconds=1.0)) == 8
 
 
+def test_what_macos_writes_beside_recordings_is_no_recording(tmp_path):
+    for name in ("a.wav", "._a.wav", "sub/B.OPUS", "__MACOSX/a.wav", ".hidden/c.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"RIFF")
+    assert [path.name for path in corpora.sound_files(tmp_path)] == ["a.wav", "B.OPUS"]
+    assert corpora.sound_files([tmp_path / "._a.wav"]) == [tmp_path / "._a.wav"], "a file that is named is meant"
+    (tmp_path / "a.wav").unlink()
+    (tmp_path / "sub" / "B.OPUS").unlink()
+    with pytest.raises(SerError, match="no sound files in"):
+        corpora.sound_files(tmp_path)
+
+
 # -------------------------------------------------------------------------------------------------------- ShEMO
 
 

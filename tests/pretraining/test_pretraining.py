@@ -10,7 +10,7 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Model
 
-from ser_utils import SerError, encoders, features, pretraining
+from ser_utils import SerError, corpora, encoders, features, pretraining
 from ser_utils.pretraining import run as running
 from ser_utils.pretraining import speech as speech_module
 
@@ -263,7 +263,7 @@ def test_the_command_pretrains_as_the_shipped_encoder_was():
 def test_single_files_can_be_named_beside_folders(speech, tmp_path):
     (tmp_path / "more").mkdir()
     soundfile.write(tmp_path / "more" / "x.wav", np.zeros(1600, np.float32), 16_000)
-    found = pretraining.sound_files([speech / "3.wav", tmp_path / "more"])
+    found = corpora.sound_files([speech / "3.wav", tmp_path / "more"])
     assert [f.name for f in found] == ["3.wav", "x.wav"]
 
 
