@@ -362,16 +362,15 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
         return rows[-1]
 
     with _random_base() as folder:
-        base = encoders.load(folder)
+        base = encoders.load(folder, precision="auto")
         machine["precision"], machine["share_of_peak"] = base.precision, {}
-        for precision in dict.fromkeys((base.precision, "fp32", encoders.choose("int8", torch.device("cpu")))):
+        for precision in dict.fromkeys((base.precision, "fp32")):
             same = precision == base.precision
             encoder = base if same else encoders.load(folder, device="cpu", precision=precision)
             name = f"wav2vec2-base size, {{}}, {precision}"
             done = measure(extraction(name.format("12 layers"), encoder, some, tuple(range(13))))
-            if not precision.startswith("int8"):  # of which no peak is measured
-                work = BASE_WORK * done["amount"] / done["ours"] / 1e12
-                machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
+            work = BASE_WORK * done["amount"] / done["ours"] / 1e12
+            machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
             measure(extraction(name.format("layer 6"), encoder, some, (6,)))
         measure(padded_batches("wav2vec2-base size, whole clips", base, some, 12))
         del base, encoder

@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet"],
         "loading": ["find", "load"],
-        "precision": ["AlongWidth", "Int8Linear", "autocast", "choose"],
+        "precision": ["AlongWidth", "autocast", "choose"],
     },
 )

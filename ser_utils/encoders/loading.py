@@ -20,7 +20,7 @@ UNTRAINED_SEED = 0
 _UNUSED = {"masked_spec_embed"}
 
 
-def load(name: str, *, device: str | None = None, precision: str = "auto") -> Encoder:
+def load(name: str, *, device: str | None = None, precision: str = "fp32") -> Encoder:
     """Load an encoder.
 
     Parameters
@@ -32,8 +32,8 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
     device : str, optional
         "cpu", "cuda", …; a GPU where there is one when left out.
     precision : str
-        "fp32", "bf16" (autocast), "int8" (linear layers; CPU only), or "auto": bf16 where the processor computes it
-        fast, else fp32.
+        "fp32", "bf16", or "auto": bf16 where the device computes it fast, else fp32. Another precision changes
+        scores by up to a point.
 
     Returns
     -------

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ser_utils import SerError, encoders
+from ser_utils import SerError
 from ser_utils.models import temperature
 
 #: Steps of the optimiser that training is meant to take, in two passes over the data at least and six at most: a corpus
@@ -114,9 +114,9 @@ def train(
 
     Best is the highest UAR, then the lowest loss: on a speaker who was not trained on, the loss soon grows from
     a few confident mistakes while decisions still get better (`calibrate` mends the confidence afterwards).
-    Balanced cross-entropy, AdamW, one cycle of the learning rate (Smith & Topin 2018). Convolutions are computed in
-    bf16 where the processor has it; weights, sums over rows and everything that is measured are float32. Randomness
-    comes from torch's global generator: seed it before.
+    Balanced cross-entropy, AdamW, one cycle of the learning rate (Smith & Topin 2018). All is computed
+    in float32, so that scores do not depend on what a processor has. Randomness comes from torch's global generator:
+    seed it before.
 
     Parameters
     ----------
@@ -147,8 +147,6 @@ def train(
     epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
-    cpu = torch.device("cpu")
-    precision = encoders.choose("auto", cpu)
     history, best_score, best_epoch, best = [], None, None, None
     for epoch in range(1, epochs + 1):
         network.train()
@@ -156,9 +154,7 @@ def train(
         # Batches of equal size: a last batch of one row would break batch normalisation.
         for rows in np.array_split(fit[torch.randperm(len(fit)).numpy()], n_batches):
             optimiser.zero_grad()
-            with encoders.autocast(precision, cpu):
-                outputs = network(rows_of(X, rows))
-            loss = loss_of(outputs.float(), targets[rows])
+            loss = loss_of(network(rows_of(X, rows)), targets[rows])
             loss.backward()
             optimiser.step()
             schedule.step()

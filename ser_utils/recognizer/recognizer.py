@@ -219,7 +219,7 @@ class EmotionRecognizer:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, device: str | None = None, precision: str = "auto"
+        cls, folder: str | Path, *, device: str | None = None, precision: str = "fp32"
     ) -> EmotionRecognizer:
         """Load what `save` wrote.
 

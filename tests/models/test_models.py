@@ -477,3 +477,11 @@ def test_weights_that_cannot_be_had_are_one_clear_line(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
     with pytest.raises(SerError, match="has 4 blocks, give 0 to 4"):
         SpectrogramCNN(freeze=5).fit(X, y)
+
+
+def test_nothing_is_trained_in_half_precision_whatever_the_processor_has(monkeypatch):
+    entered, enter = [], torch.autocast.__enter__
+    monkeypatch.setattr(torch.autocast, "__enter__", lambda self: entered.append(self._enabled) or enter(self))
+    X, y, groups = maps(n=64)
+    SegmentCNN(epochs=1).fit(X, y, groups)
+    assert not any(entered)
