@@ -9,7 +9,9 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ser_utils import SerError, models
@@ -225,9 +227,32 @@ def test_probabilities_of_the_svm_never_overrule_its_decisions():
     X, y = random.normal(size=(240, 3)), np.array(["anger", "fear", "sadness"])[codes]
     X[np.arange(240), (codes + groups) % 3] += 4  # where one speaker's fear is, another's anger
     model = SVM().fit(X, y, groups=groups)
-    kernel = rbf_kernel(model.scaler_.transform(X), model.X_, gamma=model.gamma_)
     assert model.search_["uar"].max() < 1 / 3, "this test needs misleading inner folds"
-    assert (model.predict(X) == model.classes_[model.machine_.decision_function(kernel).argmax(1)]).all()
+    decisions = model.machine_.decision_function(model.scaler_.transform(X))
+    assert (model.predict(X) == model.classes_[decisions.argmax(1)]).all()
+
+
+def test_inner_folds_of_the_svm_are_standardised_with_their_own_training_rows():
+    X, y, groups = vectors(strength=0.5)
+    X[groups == 0] *= 20  # one speaker is far louder: its rows change the statistics of all others
+    model = SVM(C=(0.3, 10.0), gamma=("scale", 0.01)).fit(X, y, groups=groups)
+    codes = np.unique(y, return_inverse=True)[1]
+    parts = models.grouped_splits(codes, groups, 3, 0)
+    for choice in model.search_.itertuples():
+        pipeline = make_pipeline(StandardScaler(), SVC(C=choice.C, gamma=choice.gamma, class_weight="balanced"))
+        decisions = [pipeline.fit(X[fit], codes[fit]).decision_function(X[held]) for fit, held in parts]
+        truth = np.concatenate([codes[held] for _, held in parts])
+        assert choice.uar == pytest.approx(balanced_accuracy_score(truth, np.concatenate(decisions).argmax(1)))
+
+
+def test_the_svm_gives_the_same_where_a_kernel_matrix_would_be_too_large(monkeypatch):
+    X, y, groups = vectors(strength=0.5)
+    small = SVM().fit(X, y, groups=groups)
+    monkeypatch.setattr("ser_utils.models.vectors.DENSE_ROWS", 100)
+    monkeypatch.setattr("ser_utils.models.vectors.rbf_kernel", None)
+    large = SVM().fit(X, y, groups=groups)
+    pd.testing.assert_frame_equal(small.search_, large.search_)
+    np.testing.assert_allclose(small.predict_proba(X), large.predict_proba(X), atol=1e-4)
 
 
 def test_the_linear_probe_finds_what_is_linear_in_many_dimensions_and_weighs_rare_classes_alike():
