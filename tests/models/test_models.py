@@ -376,6 +376,32 @@ def test_the_first_layer_makes_training_rows_standard():
     np.testing.assert_allclose(z.std((0, 1)), 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["segment", "spectrogram"])
+def test_a_dimension_that_was_constant_in_training_does_not_decide_at_test_time(name):
+    estimator, data = QUICK[name]
+    X, y, groups = data()
+    dead = (..., 0) if name == "segment" else (slice(None), slice(60, 64))  # a dimension, or the highest mel bands
+    X[dead] = -13.8
+    model = clone(estimator).fit(X, y, groups=groups)
+    test = X.copy()
+    test[dead] += 0.05
+    assert np.abs(model.predict_proba(test) - model.predict_proba(X)).max() < 0.1
+
+
+def test_a_dimension_is_standardised_as_scikit_learn_does_it():
+    X = np.random.default_rng(0).normal(size=(50, 4)) * [1e-6, 1, 100, 0] + [0, 3000, -5, 7]
+    network = models.Standardise(*(torch.tensor(v, dtype=torch.float32) for v in (X.mean(0), X.std(0))))
+    expected = StandardScaler().fit_transform(X)
+    np.testing.assert_allclose(network(torch.tensor(X, dtype=torch.float32)), expected, atol=1e-3)
+
+
+def test_statistics_of_a_dimension_with_a_large_mean_are_exact():
+    X = (3000 + 1.22 * np.random.default_rng(0).normal(size=(500, 10, 3))).astype(np.float32)
+    mean, deviation = models.statistics(X, np.arange(500), (0, 1))
+    np.testing.assert_allclose(mean[0], X.mean((0, 1), dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(deviation[0], X.std((0, 1), dtype=np.float64), rtol=1e-5)
+
+
 def test_masks_blank_stretches_in_training_only():
     torch.manual_seed(0)
     mask, x = models.Mask(0.3), torch.ones(64, 20, 10)
