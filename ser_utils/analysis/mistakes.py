@@ -81,20 +81,19 @@ def shuffled_texts(clips: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 class PeekingCNN(models.SegmentCNN):
-    """A segment CNN whose epoch is chosen on the test fold. `groups` must be true for the rows that are tested."""
+    """A segment CNN whose epoch is chosen on the test fold. `groups` must be true for the rows of that fold."""
 
-    def _split(self, X, y, groups):
-        X, codes, _, _ = super()._split(X, y, None)
-        tested = np.asarray(groups, dtype=bool)
-        return X, codes, np.flatnonzero(~tested), np.flatnonzero(tested)
+    def split(self, codes: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Training rows, and the test rows as validation rows."""
+        return np.flatnonzero(~groups), np.flatnonzero(groups)
 
 
 class BlindCNN(models.SegmentCNN):
-    """A segment CNN that watches nobody and keeps its last epoch: the fair counterpart of `PeekingCNN`."""
+    """A segment CNN without validation rows, which keeps its last epoch: the fair counterpart of `PeekingCNN`."""
 
-    def _split(self, X, y, groups):
-        X, codes, _, _ = super()._split(X, y, groups)
-        return X, codes, np.arange(len(codes)), np.arange(0)
+    def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """All rows, and no validation rows."""
+        return np.arange(len(codes)), np.arange(0)
 
 
 def cross_validate_peeking(

@@ -13,7 +13,6 @@ from sklearn.metrics import recall_score
 from torch import nn
 
 from ser_utils import SerError, encoders
-from ser_utils.models import temperature
 
 #: Updates that training aims at, within two to six epochs: a corpus six times as large does not need six times the
 #: updates.
@@ -201,31 +200,3 @@ def train(
     network.eval()
     table = pd.DataFrame(history, columns=["epoch", "train_loss", "validation_loss", "validation_uar"])
     return table.assign(kept=table["epoch"] == best_epoch)
-
-
-def fit_temperature_on(network: nn.Sequential, X: np.ndarray, codes: np.ndarray, held: np.ndarray) -> float:
-    """Make a network as confident as it is right on held-out rows, by one temperature (Guo et al. 2017).
-
-    The last layer is divided by the temperature that `temperature.fit` finds; no decision changes.
-
-    Parameters
-    ----------
-    network : Sequential
-        Trained; its last layer is linear, and is changed in place.
-    X : ndarray, shape=(n, ...)
-    codes : ndarray of int, shape=(n,)
-    held : ndarray of int
-        Rows that were not trained on.
-
-    Returns
-    -------
-    float
-        The temperature; 1 without held-out rows.
-    """
-    if not len(held):
-        return 1.0
-    best = temperature.fit_temperature(run(network, X, held).double().numpy(), codes[held], balanced=True)
-    with torch.no_grad():
-        network[-1].weight /= best
-        network[-1].bias /= best
-    return best

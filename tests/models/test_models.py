@@ -302,21 +302,35 @@ def test_training_ends_when_nothing_gets_better():
     assert len(model.history_) == kept + 2 < 40
 
 
-def test_a_network_that_is_too_sure_is_calibrated_on_those_it_watches():
-    network = torch.nn.Sequential(torch.nn.Linear(1, 2))
-    with torch.no_grad():
-        network[0].weight[:] = torch.tensor([[-20.0], [20.0]])
-        network[0].bias[:] = 0
-    X, codes = np.sign(np.arange(400) % 2 - 0.5)[:, None], np.arange(400) % 2
-    codes[:100] = 1 - codes[:100]  # right in three of four cases, and always certain
-    temperature = models.fit_temperature_on(network, X, codes, np.arange(400))
-    assert temperature == pytest.approx(20, rel=1e-3)
-    sure = models.run(network, X).softmax(1).max(1).values.mean().item()
-    assert sure < 0.95
-    network[0].weight.data /= 4
-    models.fit_temperature_on(network, X, codes, np.arange(400))
-    sure = models.run(network, X).softmax(1).max(1).values.mean().item()
-    assert sure == pytest.approx(0.75, abs=0.03)
+def test_a_temperature_makes_confidence_equal_to_accuracy():
+    codes = np.arange(400) % 2
+    logits = 10.0 * np.eye(2)[codes]
+    logits[:100] = logits[:100, ::-1]  # right in three of four cases, and always certain
+    temperature = models.fit_temperature(logits, codes, balanced=True)
+    assert torch.from_numpy(logits / temperature).softmax(1).max(1).values.mean() == pytest.approx(0.75, abs=1e-3)
+    assert models.fit_temperature(1e3 * logits, codes, balanced=True) == pytest.approx(20, rel=1e-3)
+
+
+def test_a_fitted_network_needs_no_further_temperature_on_its_validation_speakers():
+    X, y, groups = maps()
+    y = np.where(np.random.default_rng(0).random(len(y)) < 0.3, np.roll(y, 1), y)  # some labels are wrong
+    model = clone(QUICK["segment"][0]).fit(X, y, groups=groups)
+    held = np.isin(groups, model.held_out_)
+    logits = models.run(model.network_, X[held]).numpy()
+    codes = np.searchsorted(model.classes_, y[held])
+    assert model.temperature_ != pytest.approx(1, abs=0.05)
+    assert models.fit_temperature(logits, codes, balanced=True) == pytest.approx(1, abs=0.01)
+
+
+def test_a_subclass_may_choose_its_own_validation_rows():
+    class Last(SegmentCNN):
+        def split(self, codes, groups):
+            return np.arange(len(codes) - 40), np.arange(len(codes) - 40, len(codes))
+
+    X, y, groups = maps()
+    model = Last(width=16, epochs=2).fit(X, y, groups=groups)
+    kept = model.history_.loc[model.history_["kept"], "validation_uar"].item()
+    assert kept == pytest.approx(balanced_accuracy_score(y[-40:], model.predict(X[-40:])))
 
 
 def test_with_one_speaker_rows_are_held_out_instead_and_it_is_said():
