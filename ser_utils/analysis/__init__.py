@@ -1,4 +1,4 @@
-"""What one or two notebooks need beside the scores: recordings, acoustics, feature space, errors, attribution."""
+"""What one or two notebooks need beside scores: recordings, acoustics, feature space, errors, attribution, mistakes."""
 
 import lazy_loader
 
@@ -20,8 +20,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "random_segment_folds", "shuffled_texts", "wrong_slice_folds",
         ],  # fmt: skip
         "recordings": [
-            "SHORTCUTS", "SHORTCUTS_AT_16_KHZ", "audit_files", "file_properties", "measure_recordings",
-            "shortcut_test",
+            "SHORTCUTS", "SHORTCUTS_AT_16_KHZ", "audit_files", "file_properties", "shortcut_test",
+            "waveform_properties",
         ],  # fmt: skip
         "space": ["flat_map", "neighbours", "tell_speakers", "variance_explained"],
     },
