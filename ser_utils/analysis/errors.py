@@ -122,7 +122,11 @@ def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
 
 
 def correct(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Share of the seeds with which each system is right: one row per clip, one column per system."""
+    """Share of the seeds with which each system is right: one row per clip, one column per system.
+
+    The correlation of two columns is 1 where two systems fail on the same clips and 0 where they fail independently
+    (Kuncheva & Whitaker 2003, *Measures of diversity in classifier ensembles*).
+    """
     return _right(predictions).groupby(["clip", "system"], sort=False).mean().unstack("system")
 
 
@@ -130,21 +134,6 @@ def _right(predictions: pd.DataFrame) -> pd.Series:
     """Whether each prediction for a clip is right, with the index levels `clip` and `system`."""
     clips = evaluation.to_clips(predictions).set_index(["clip", "system"])
     return evaluation.decided(clips) == clips["emotion"]
-
-
-def agreement(right: pd.DataFrame) -> pd.DataFrame:
-    """Correlation between the systems' errors: 1 where they fail on the same clips, 0 where they fail independently.
-
-    Parameters
-    ----------
-    right : DataFrame
-        As `correct` gives it.
-
-    References
-    ----------
-    Kuncheva & Whitaker 2003, *Measures of diversity in classifier ensembles*.
-    """
-    return (1 - right).corr()
 
 
 def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote") -> pd.DataFrame:

@@ -200,14 +200,6 @@ def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: 
     return changed
 
 
-def paired_gain(
-    mistaken: pd.DataFrame, honest: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000
-) -> pd.Series:
-    """UAR with the mistake minus UAR without it, on the same clips, with a 95 % interval over speakers."""
-    result = evaluation.compare(mistaken, honest, level=level, resamples=resamples)
-    return result[["difference", "low", "high"]].astype(float)
-
-
 def published_results() -> pd.DataFrame:
     """Published scores on ShEMO and EMO-DB with the protocol of each.
 

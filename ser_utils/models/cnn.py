@@ -127,11 +127,6 @@ class _Network(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    @property
-    def n_parameters_(self) -> int:
-        """Number of parameters of the fitted network."""
-        return networks.count_parameters(self.network_)
-
     def _check(self, X: np.ndarray, n_rows: int | None = None) -> np.ndarray:
         """X as an array of the right form; a memory map stays one."""
         X = X if isinstance(X, np.ndarray) else np.asarray(X)

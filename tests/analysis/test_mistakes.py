@@ -115,7 +115,7 @@ def test_the_best_of_many_guessers_looks_good_only_when_chosen_on_the_test_fold(
         return evaluation.scores(table, resamples=100).query("metric == 'uar'").value.iloc[0]
 
     assert score(peeked) > 0.45 > score(honest)
-    gain = analysis.paired_gain(peeked, honest, resamples=500)
+    gain = evaluation.compare(peeked, honest, resamples=500)
     assert gain.difference == pytest.approx(score(peeked) - score(honest)) and gain.low < gain.difference < gain.high
 
 

@@ -462,7 +462,7 @@ def test_the_description_counts_every_parameter():
     X, y, groups = maps(n=60)
     model = SegmentCNN(width=8, epochs=1).fit(X, y, groups=groups)
     table = models.layer_table(model.network_, X.shape[1:])
-    assert table["parameters"].sum() == model.n_parameters_
+    assert table["parameters"].sum() == models.count_parameters(model.network_)
     assert table.loc[table["layer"] == "classify", "output"].item() == (3,)
     assert table["receptive_field"].is_monotonic_increasing
     rows, (frames, dims) = table.set_index("layer"), X.shape[1:]
