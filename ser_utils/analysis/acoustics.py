@@ -90,7 +90,7 @@ def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFra
     return kept.reset_index(drop=True)
 
 
-def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int = 1000) -> pd.DataFrame:
     """Share of each measure's variance within speakers that emotion explains: eta squared, with intervals.
 
     Eta squared is the sum of squares between emotions over the total sum of squares, here of values centred by
@@ -105,21 +105,19 @@ def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int
         Columns.
     resamples : int
         Bootstrap resamples of speakers for the 95 % interval (see `evaluation.interval`).
-    seed : int
-        Seed of bootstrap and shuffling.
 
     Returns
     -------
     DataFrame
         One row per measure, largest first: `measure`, `value`, `low`, `high`, `bias`, `clips`, `speakers`.
     """
-    rows, rng = [], np.random.default_rng(seed)
+    rows, rng = [], np.random.default_rng(0)
     for name in measures:
         centred = centre_by_speaker(table.dropna(subset=[name]), [name]).sort_values("speaker")
         if centred.empty:
             continue
         speakers = centred["speaker"].nunique()
-        value, low, high = evaluation.interval(_eta_squared(centred, name), speakers, resamples=resamples, seed=seed)
+        value, low, high = evaluation.interval(_eta_squared(centred, name), speakers, resamples=resamples)
         codes, emotion, shuffled = centred["speaker"].factorize()[0], centred["emotion"].to_numpy(), []
         for _ in range(20):  # the order sorts random numbers within speakers
             mixed = centred.assign(emotion=emotion[np.lexsort((rng.random(len(codes)), codes))])

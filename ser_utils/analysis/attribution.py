@@ -102,10 +102,8 @@ def deletion_curves(
     *,
     baseline: np.ndarray,
     fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
-    seed: int = 0,
-    random_orders: int = 5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of the target while frames are deleted, most important first, and in random order.
+    """Probability of the target while frames are deleted, most important first, and in random order (mean of five).
 
     Parameters
     ----------
@@ -115,10 +113,6 @@ def deletion_curves(
         Importance of each frame for the target.
     fractions : sequence of float
         Shares of the frames that are replaced by `baseline`.
-    random_orders : int
-        Number of random orders, which are averaged.
-    seed : int
-        Seed of the random orders.
 
     Returns
     -------
@@ -138,7 +132,7 @@ def deletion_curves(
     n, frames, _ = X.shape
     if attribution.shape != (n, frames):
         raise ValueError(f"attribution has shape {attribution.shape}, expected {(n, frames)}")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
 
     def curve(order: np.ndarray) -> np.ndarray:
         rank = np.argsort(order, axis=1)
@@ -150,7 +144,7 @@ def deletion_curves(
         return np.stack(columns, axis=1)
 
     guided = curve(np.argsort(-attribution, axis=1, kind="stable"))
-    shuffled = [curve(np.argsort(generator.random((n, frames)), axis=1)) for _ in range(random_orders)]
+    shuffled = [curve(np.argsort(generator.random((n, frames)), axis=1)) for _ in range(5)]
     return guided, np.mean(shuffled, axis=0)
 
 

@@ -136,13 +136,13 @@ def _right(predictions: pd.DataFrame) -> pd.Series:
     return evaluation.decided(clips) == clips["emotion"]
 
 
-def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote") -> pd.DataFrame:
+def vote(predictions: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:
     """Combine several systems: the mean of their log-probabilities for each clip, after the mean over their seeds.
 
     Returns
     -------
     DataFrame
-        A predictions table at clip level with `system=name` and seed 0.
+        A predictions table at clip level, system `vote`, seed 0.
 
     Raises
     ------
@@ -156,18 +156,10 @@ def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote
     # `to_clips` pools what has a start of its own: first the seeds of a system, then the systems, so that a system with
     # more seeds has no more weight.
     by_system = evaluation.to_clips(clips.assign(start=clips["seed"], seed=0))
-    return evaluation.to_clips(by_system.assign(start=by_system["system"], system=name))
+    return evaluation.to_clips(by_system.assign(start=by_system["system"], system="vote"))
 
 
-def mean_curve(
-    curves: np.ndarray,
-    fractions: Sequence[float],
-    clips: pd.Series,
-    *,
-    order: str,
-    resamples: int = 2_000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def mean_curve(curves: np.ndarray, fractions: Sequence[float], clips: pd.Series, *, order: str) -> pd.DataFrame:
     """Mean of deletion curves with 95 % intervals over clips.
 
     Parameters
@@ -187,9 +179,7 @@ def mean_curve(
         Columns `order, deleted, value, low, high`.
     """
     by_clip = pd.DataFrame(curves).groupby(np.asarray(clips)).mean().to_numpy()
-    value, low, high = evaluation.interval(
-        lambda weights: weights @ by_clip / weights.sum(axis=1, keepdims=True), len(by_clip), resamples=resamples, seed=seed
-    )
+    value, low, high = evaluation.interval(lambda weights: weights @ by_clip / weights.sum(1, keepdims=True), len(by_clip))
     return pd.DataFrame({"order": order, "deleted": list(fractions), "value": value, "low": low, "high": high})
 
 

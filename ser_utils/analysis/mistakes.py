@@ -27,19 +27,19 @@ WRONG_SLICE: dict[str, str] = {
 }
 
 
-def random_clip_folds(clips: pd.DataFrame, *, n_splits: int = 5, seed: int = 0) -> pd.Series:
-    """Stratified random folds of clips, with every speaker in training and test. Index = clip."""
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+def random_clip_folds(clips: pd.DataFrame) -> pd.Series:
+    """Five stratified random folds of clips, with every speaker in training and test. Index = clip."""
+    splitter = StratifiedKFold(5, shuffle=True, random_state=0)
     return _folds(splitter.split(clips, clips["emotion"]), clips["clip"])
 
 
-def random_segment_folds(segments: pd.DataFrame, *, n_splits: int = 5, seed: int = 0) -> np.ndarray:
-    """Random folds of segments, with segments of one clip in training and test. Shape `(segments,)`."""
-    return _folds(KFold(n_splits, shuffle=True, random_state=seed).split(segments), segments.index).to_numpy()
+def random_segment_folds(segments: pd.DataFrame) -> np.ndarray:
+    """Five random folds of segments, with segments of one clip in training and test. Shape `(segments,)`."""
+    return _folds(KFold(5, shuffle=True, random_state=0).split(segments), segments.index).to_numpy()
 
 
-def wrong_slice_folds(clips: pd.DataFrame, pattern: str, *, n_splits: int = 5) -> pd.Series:
-    """Folds that are disjoint in a part of the file name which is not the speaker. Index = clip.
+def wrong_slice_folds(clips: pd.DataFrame, pattern: str) -> pd.Series:
+    """Up to five folds that are disjoint in a part of the file name which is not the speaker. Index = clip.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def wrong_slice_folds(clips: pd.DataFrame, pattern: str, *, n_splits: int = 5) -
     groups = names.str.extract(pattern, expand=False)
     if groups.isna().any():
         raise SerError(f"the pattern {pattern} finds nothing in the file name {names[groups.isna()].iloc[0]}")
-    n_splits = min(n_splits, groups.nunique())
+    n_splits = min(5, groups.nunique())
     if n_splits < 2:
         raise SerError(f"the pattern {pattern} finds '{groups.iloc[0]}' in every file name: nothing to split by")
     return _folds(GroupKFold(n_splits).split(clips, groups=groups), clips["clip"])
@@ -63,9 +63,9 @@ def _folds(splits: Iterable, index: Iterable) -> pd.Series:
     return folds
 
 
-def shuffled_texts(clips: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def shuffled_texts(clips: pd.DataFrame) -> pd.DataFrame:
     """Shuffle the texts: folds disjoint in *these* have as little training data as text-disjoint ones, and the leak."""
-    return clips.assign(text=clips["text"].sample(frac=1, random_state=seed).to_numpy())
+    return clips.assign(text=clips["text"].sample(frac=1, random_state=0).to_numpy())
 
 
 class PeekingCNN(models.SegmentCNN):
@@ -155,12 +155,12 @@ def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> p
     return pd.concat(parts, ignore_index=True).assign(system=name)
 
 
-def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0) -> pd.Series:
+def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd.Series:
     """Accuracy (WA) minus UAR of the same predictions, with a 95 % interval over speakers."""
     evaluation.one_system(predictions)
     confusions, units = evaluation.counts(evaluation.to_clips(predictions))
     gap = evaluation.weighted(confusions, lambda matrices: evaluation.wa(matrices) - evaluation.uar(matrices))
-    value, low, high = evaluation.interval(gap, len(units), resamples=resamples, seed=seed)
+    value, low, high = evaluation.interval(gap, len(units), resamples=resamples)
     return pd.Series({"difference": value[0], "low": low[0], "high": high[0]})
 
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from ser_utils import SerError, evaluation, models
 
 
-def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | None = None) -> float:  # noqa: N803
+def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | None = None) -> float:
     """Share of the features' total variance explained by groups: epsilon squared over all dimensions.
 
     Epsilon squared (Kelley 1935) is eta squared corrected for chance: unrelated labels have 0 on average, whatever the
@@ -43,7 +43,7 @@ def _group_means(values: np.ndarray, groups: Sequence) -> np.ndarray:
     return pd.DataFrame(values).groupby(np.asarray(groups)).transform("mean").to_numpy()
 
 
-def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, float]:  # noqa: N803
+def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, float]:
     """Share of each clip's k nearest clips that agree with it (standardised features, Euclidean distance), and chance.
 
     Parameters
@@ -82,15 +82,13 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, 
     return pd.DataFrame(rows, columns=[*names, *(f"chance: {name}" for name in names)]).mean().to_dict()
 
 
-def flat_map(X: np.ndarray, *, seed: int = 0, n_jobs: int = 1) -> np.ndarray:  # noqa: N803
+def flat_map(X: np.ndarray, *, n_jobs: int = 1) -> np.ndarray:
     """Map features to a plane so that neighbours stay close: t-SNE (van der Maaten and Hinton 2008).
 
     Parameters
     ----------
     X : array, shape (n, dims)
         Standardised and reduced to 30 principal components first.
-    seed : int
-        Seed of both.
     n_jobs : int
         Threads.
 
@@ -102,25 +100,19 @@ def flat_map(X: np.ndarray, *, seed: int = 0, n_jobs: int = 1) -> np.ndarray:  #
     from sklearn.manifold import TSNE
 
     values = StandardScaler().fit_transform(np.asarray(X, np.float32))
-    reduced = PCA(min(30, *values.shape), random_state=seed).fit_transform(values)
+    reduced = PCA(min(30, *values.shape), random_state=0).fit_transform(values)
     perplexity = min(30.0, (len(values) - 1) / 3)
     # Half of the default 1000 steps: with the start in the principal plane, the demo's divergence is 0.91 instead of 0.89.
-    tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=500, random_state=seed, n_jobs=n_jobs)
+    tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=500, random_state=0, n_jobs=n_jobs)
     return tsne.fit_transform(reduced)
 
 
-def tell_speakers(
-    X: np.ndarray,  # noqa: N803 - scikit-learn's name
-    clips: pd.DataFrame,
-    *,
-    n_splits: int = 4,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> dict[str, float]:
+def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000) -> dict[str, float]:
     """Recall of speakers by a linear probe, on clips outside its training rows.
 
-    Folds are stratified by speaker; where texts are known and each is spoken more than once, all clips of a text are in
-    one fold, so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are left out.
+    The four folds are stratified by speaker; where texts are known and each is spoken more than once, all clips of a
+    text are in one fold, so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are left
+    out.
 
     Parameters
     ----------
@@ -142,6 +134,7 @@ def tell_speakers(
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+    n_splits = 4
     enough = (clips.groupby("speaker")["clip"].transform("size") >= n_splits).to_numpy()
     X, clips = np.asarray(X)[enough], clips[enough]
     speaker, names = pd.factorize(clips["speaker"])
@@ -152,15 +145,11 @@ def tell_speakers(
     texts = clips["text"]
     repeated = texts.notna().all() and n_splits <= texts.nunique() <= len(clips) / 2
     splitter = StratifiedGroupKFold if repeated else StratifiedKFold
-    splitter = splitter(n_splits, shuffle=True, random_state=seed)
+    splitter = splitter(n_splits, shuffle=True, random_state=0)
     hits = np.zeros(len(clips))
     for train, test in splitter.split(X, speaker, groups=texts if repeated else None):
         hits[test] = models.LinearProbe().fit(X[train], speaker[train]).predict(X[test]) == speaker[test]
     recalls, n = np.bincount(speaker, hits) / np.bincount(speaker), len(names)
-    value, low, high = (
-        float(part[0])
-        for part in evaluation.interval(
-            lambda weights: (weights @ recalls / weights.sum(1))[:, None], n, resamples=resamples, seed=seed
-        )
-    )
+    ends = evaluation.interval(lambda weights: (weights @ recalls / weights.sum(1))[:, None], n, resamples=resamples)
+    value, low, high = (float(end[0]) for end in ends)
     return {"value": value, "low": low, "high": high, "chance": 1 / n, "speakers": n, "clips": len(clips)}
