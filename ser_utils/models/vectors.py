@@ -83,25 +83,22 @@ class SVM(ClassifierMixin, BaseEstimator):
         self.classes_, codes = inner_splits.class_codes(y)
         parts = inner_splits.grouped_splits(codes, groups, self.inner_folds, self.random_state)
         widths = [1 / X.shape[1] if gamma == "scale" else float(gamma) for gamma in self.gamma]
-        decisions: dict[tuple, list] = {choice: [] for choice in itertools.product(widths, self.C)}
+        choices, folds = list(itertools.product(widths, self.C)), []
         for fit, validation in parts:
             scaler = StandardScaler().fit(X[fit])
             seen, unseen = scaler.transform(X[fit]), scaler.transform(X[validation])
-            for width in widths:
-                for C, values in zip(self.C, _decisions(seen, codes[fit], unseen, self.C, width), strict=True):
-                    decisions[width, C].append(values)
+            folds.append([d for width in widths for d in _decisions(seen, codes[fit], unseen, self.C, width)])
         held = np.concatenate([validation for _, validation in parts]) if parts else np.arange(len(codes))
-        search = [
-            (C, width, balanced_accuracy_score(codes[held], np.concatenate(values).argmax(axis=1)))
-            for (width, C), values in decisions.items()
-            if parts
-        ]
+        decisions = [np.concatenate(of_choice) for of_choice in zip(*folds, strict=True)]
+        scores = [balanced_accuracy_score(codes[held], values.argmax(axis=1)) for values in decisions]
+        search = [(C, width, score) for (width, C), score in zip(choices, scores, strict=False)]  # none without folds
         self.search_ = pd.DataFrame(search, columns=["C", "gamma", "uar"])
-        self.gamma_, self.C_ = list(decisions)[self.search_["uar"].argmax() if parts else 0]
+        best = int(np.argmax(scores)) if parts else 0
+        self.gamma_, self.C_ = choices[best]
         self.scaler_ = StandardScaler().fit(X)
         X = self.scaler_.transform(X)
         self.machine_ = SVC(C=self.C_, gamma=self.gamma_, class_weight="balanced", cache_size=1000).fit(X, codes)  # MB
-        logits = np.concatenate(decisions[self.gamma_, self.C_]) if parts else _decide(self.machine_, X)
+        logits = decisions[best] if parts else _decide(self.machine_, X)
         self.temperature_ = fit_temperature(logits, codes[held], balanced=True)
         return self
 
