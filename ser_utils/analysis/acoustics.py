@@ -21,19 +21,19 @@ ACOUSTICS: dict[str, tuple[str, str]] = {
     "loudness": ("loudness_sma3_amean", "loudness [no unit]"),
     "loudness variation": ("loudness_sma3_stddevNorm", "loudness, standard deviation / mean"),
     "rate": ("loudnessPeaksPerSec", "syllable-like peaks [1/s]"),
-    "brightness": ("alphaRatioV_sma3nz_amean", "alpha ratio [dB]"),
-    "roughness": ("jitterLocal_sma3nz_amean", "jitter [no unit]"),
-    "clearness": ("HNRdBACF_sma3nz_amean", "harmonics-to-noise [dB]"),
+    "alpha ratio": ("alphaRatioV_sma3nz_amean", "alpha ratio [dB]"),
+    "jitter": ("jitterLocal_sma3nz_amean", "jitter [no unit]"),
+    "HNR": ("HNRdBACF_sma3nz_amean", "harmonics-to-noise [dB]"),
 }
 
 #: Directions relative to the mean of the other emotions on which reviews agree: Juslin and Laukka (2003, Psychological
 #: Bulletin 129), for boredom Banse and Scherer (1996, JPSP 70).
 EXPECTED: dict[str, dict[str, int]] = {
-    "anger": {"loudness": +1, "rate": +1, "brightness": +1},
+    "anger": {"loudness": +1, "rate": +1, "alpha ratio": +1},
     "boredom": {"pitch": -1, "pitch range": -1, "rate": -1},
     "fear": {"pitch": +1, "rate": +1},
     "happiness": {"pitch": +1, "pitch range": +1, "loudness": +1},
-    "sadness": {"pitch range": -1, "loudness": -1, "rate": -1, "brightness": -1},
+    "sadness": {"pitch range": -1, "loudness": -1, "rate": -1, "alpha ratio": -1},
 }
 
 
@@ -65,7 +65,7 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
     table = clips[["clip", "speaker", "emotion", "gender"]].reset_index(drop=True)
     for measure, (functional, _) in ACOUSTICS.items():
         table[measure] = np.asarray(functionals[:, list(names).index(functional)], float)
-    voiced = ["pitch", "pitch range", "roughness", "clearness"]
+    voiced = ["pitch", "pitch range", "jitter", "HNR"]
     table.loc[table["pitch"] <= 0, voiced] = np.nan  # openSMILE writes 0 where nothing is voiced
     return table
 
