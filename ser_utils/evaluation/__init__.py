@@ -15,10 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "permutation_test", "recall", "uar", "wa", "weighted",
         ],  # fmt: skip
         "leaks": ["audit"],
-        "predictions": [
-            "COLUMNS", "FLOOR", "at_level", "counts", "decided", "emotions_of", "one_system", "to_clips",
-            "validate",
-        ],  # fmt: skip
+        "predictions": ["FLOOR", "counts", "decided", "emotions_of", "one_system", "to_clips", "validate"],
         "scoring": [
             "compare", "compare_many", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip

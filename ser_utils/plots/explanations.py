@@ -123,7 +123,7 @@ def agreement(
     Parameters
     ----------
     correlation : DataFrame, shape=(systems, systems)
-        As `error_analysis.agreement` gives it.
+        Correlation of the columns of `analysis.correct`.
     """
     n = len(correlation)
     ax = axes_of(ax, 2.2 + 0.85 * n, 1.5 + 0.5 * n)
