@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce lab test test-all lint readme lock clean
+.PHONY: help setup reproduce lab check test test-all publish readme lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -49,8 +49,14 @@ test: $(READY) ## Install what is needed, run the tests (all but the slow ones)
 test-all: $(READY) ## Run all tests, the slow ones too (ONLY="-m browser" or ONLY=tests/test_audio.py: just those)
 	$(PYTEST) $(ONLY)
 
-lint: $(READY) ## Check the style of the module and the tests
-	$(BIN)/ruff check ser_utils tests tools
+# Unit tests and style: what a commit is checked with. Left out are the notebooks, clusters and whatever is slow.
+check: $(READY) ## Style, types and the quick tests, in under two minutes
+	$(BIN)/ruff check ser_utils tests tools notebooks
+	$(BIN)/mypy
+	$(PYTEST) -m "not slow and not browser and not cluster and not long" --ignore=tests/notebooks/test_notebooks.py
+
+publish: $(READY) ## Copy scores and chosen figures of the last run into figures/ (CORPUS=demo)
+	$(BIN)/python tools/publish.py $(or $(CORPUS),demo)
 
 readme: $(READY) ## Put the results of figures/*/scores.csv into README.md
 	$(BIN)/python tools/readme_tables.py

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_utils import ROOT, SerError
+from ser_utils import ROOT, SerError, digest
 
 #: Downloads go to these hosts and to nowhere else, redirections included. A leading dot stands for all hosts below.
 HOSTS = (
@@ -122,7 +122,7 @@ def card(corpus: str | Path) -> Corpus:
         stem = Path(corpus).stem
         return Corpus(
             name=stem,
-            title=stem,
+            title=Path(corpus).name if stem in CORPORA else stem,  # demo.csv is not the demo corpus
             language="unknown",
             description=f"Recordings listed in {Path(corpus).name}",
             licence="unknown",
@@ -142,12 +142,16 @@ def label(corpus: str | Path) -> str:
 
 
 def slug(corpus: str | Path) -> str:
-    """Name a corpus as folders do.
+    """Name a corpus as folders do; a table with a hash of its place and content, so that two of one name never share.
 
-    >>> slug("nemo"), slug("data/My calls.csv")
-    ('nemo', 'My_calls')
+    >>> slug("nemo")
+    'nemo'
     """
-    return re.sub(r"[^\w.-]+", "_", card(corpus).name)
+    name = re.sub(r"[^\w.-]+", "_", card(corpus).name)
+    if str(corpus) in CORPORA:
+        return name
+    path = Path(corpus).expanduser().resolve()
+    return f"{name}-{digest(str(path), path if path.is_file() else '')[:6]}"
 
 
 def default_folder(name: str) -> Path:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ser_utils import ROOT, SerError, audio
+from ser_utils import ROOT, SerError, audio, replacing
 from ser_utils.features import cluster
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
     missing = next((name for name in names if name not in paths), None)
     if missing is not None:
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
-    contents = dict(zip(dict.fromkeys(names), _hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
+    contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
     code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # a journal counts parts
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
     digest.update("".join(contents[name] for name in names).encode())
@@ -276,7 +276,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
     return digest.hexdigest()[:32]
 
 
-def _hashes(paths: list[str], cache: Path) -> list[str]:
+def content_hashes(paths: list[str], cache: Path) -> list[str]:
     """Content hash of each file, remembered as long as its size and times stay the same."""
     store = cache / "audio-hashes.json"
     try:
@@ -300,7 +300,8 @@ def _hashes(paths: list[str], cache: Path) -> list[str]:
             raise SerError(f"{path} does not exist: the clips table names it; load the corpus again.") from error
         result.append(entry[3])
     if learned:
-        _write_whole(store, json.dumps(known).encode())
+        with replacing(store) as temporary:
+            temporary.write_text(json.dumps(known), encoding="utf-8")
     return result
 
 

@@ -67,7 +67,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
         lacking: list[str] = []
         started = time.perf_counter()
         try:
-            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, scheduler))
+            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, workspace, scheduler))
             made = set(written.read_text(encoding="utf-8").splitlines())
             lacking = [
                 table for table in book.writes if _below(workspace.tables / f"{table}.parquet", workspace) not in made
@@ -109,10 +109,11 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
     }
 
 
-def _papermill(book: Notebook, given: dict, partial: Path, written: Path, scheduler: str) -> None:
+def _papermill(book: Notebook, given: dict, partial: Path, written: Path, workspace: Workspace, scheduler: str) -> None:
     from papermill import execute_notebook
 
-    run = {"notebook": book.name, "reads": book.reads, "writes": book.writes, "record": str(written)}
+    run = {"notebook": book.name, "workspace": workspace.slug, "reads": book.reads, "writes": book.writes}
+    run["record"] = str(written)
     environment = {**_KERNEL_ENV, "SER_RUN": json.dumps(run), features.VARIABLE: scheduler}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries that run notebooks, about each other

@@ -20,6 +20,9 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 METRICS = {"uar": "UAR", "wa": "accuracy (WA)", "macro_f1": "macro F1"}
 
 
+#: Packages whose versions the front page names; `run.json` has all.
+PACKAGES = {"python", "numpy", "pandas", "scikit-learn", "torch", "torchaudio", "transformers", "opensmile", "soxr"}
+
 #: The figures that tell the story, each with the question that it answers.
 STORY = {
     "04_scores": "Which system understands best?",
@@ -114,9 +117,15 @@ def write_index(workspace: Workspace, record: dict, books: list) -> Path:
                 "more": len(figures) - len(chosen),
             }
         )
+    made_by = list(entries.values())
     days = sorted(entry["finished"][:10] for entry in entries.values() if "finished" in entry)
     text = _template("index.html").render(
         record=record,
+        commits=[json.loads(text) for text in dict.fromkeys(json.dumps(entry.get("git")) for entry in made_by)],
+        shown=PACKAGES,
+        versions=made_by[-1].get("versions", {}) if made_by else {},
+        mixed=[name for name, entry in entries.items() if entry.get("versions") != made_by[-1].get("versions")],
+        platforms=list(dict.fromkeys(entry.get("platform", "") for entry in made_by)),
         label=workspace.label,
         synthetic="synthetic" in workspace.label,
         card=_card(record["source"]),
@@ -124,7 +133,7 @@ def write_index(workspace: Workspace, record: dict, books: list) -> Path:
         story=story,
         dates=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         metrics=METRICS,
-        scores=score_rows(workspace.figures / "scores.csv"),
+        scores=score_rows(workspace.scores),
         chance=1 / max(len(record["emotions"]), 1),
         seconds=sum(entry["seconds"] for entry in entries.values()),
         peak=max((entry["peak_memory_mb"] for entry in entries.values()), default=0),

@@ -1,15 +1,14 @@
 """Run the notebooks in order through papermill, skipping what is up to date.
 
-A notebook is run again when something that it depends on has changed: its source, its parameters, the modules of
-`ser_utils` that it imports, the tables that it reads, the corpus, the weights of an encoder, or a product that is gone.
-Everything is compared by content and never by time, so a rewritten but equal table stops the chain there.
+A notebook is run again when something that it depends on has changed: its source, its parameters, the sources of
+`ser_utils`, an installed package, the tables that it reads, the corpus, the weights of an encoder, or when a product is
+gone. Everything is compared by content and never by time, so a rewritten but equal table stops the chain there.
 
 Heavy libraries (papermill, nbconvert) are imported only once a notebook must run: finding that nothing changed is quick.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from ser_utils import ROOT, SerError, corpora, digest, features, replacing
 from ser_utils.pipeline import report
@@ -83,7 +83,7 @@ def run(
     fresh : bool
         Run also what is up to date.
     out : str or Path, optional
-        Folder below which `figures/`, `data/` and `reports/` are written; the checkout when left out.
+        Folder below which `data/` and `reports/` are written; the checkout when left out.
     parameters : mapping, optional
         Further parameters of the notebooks. They win over `profile`, `encoder`, `labels` and `strict`.
     labels : str, optional
@@ -128,23 +128,24 @@ def run(
     }
 
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
-    workspace = Workspace(corpus, out)
+    workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
     _check_reads(chosen, books, workspace)
 
     with _alone(workspace):
         state = _State(workspace, books, clips, corpus, profile, wanted, folder)
+        state.check_upstream(chosen, wanted)
         size = f"{len(clips)} clips, {clips['speaker'].nunique()} speakers"
         print(f"{workspace.label}: {size}; profile {profile}", flush=True)
         width = max(len(book.name) for book in books) + 2
-        for book in chosen:
+        for number, book in enumerate(chosen):
             given = {name: value for name, value in wanted.items() if name in book.defaults}
             key = state.key(book, given)
             reason = "asked to run afresh" if fresh else state.reason(book, key)
             if reason:
-                print(f"{book.name:<{width}}{reason}", flush=True)
+                print(f"{book.name:<{width}}{reason}{state.outlook(chosen[number:])}", flush=True)
                 state.start(book)
                 entry = execute(book, given, workspace, scheduler)
-                state.done(book, {**entry, "key": key, "profile": profile, "git": state.record["git"]})
+                state.done(book, {**entry, "key": key, "profile": profile, **provenance()})
                 print(
                     f"{book.name:<{width}}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB",
                     flush=True,
@@ -255,7 +256,8 @@ class _State:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours: all is run
             self.record = {"notebooks": {}, "unfinished": {}}
         self.before = json.dumps(self.record, sort_keys=True)
-        self.corpus_fingerprint = corpus_fingerprint(clips)
+        self.last_seconds = {name: entry.get("seconds", 0) for name, entry in self.record["notebooks"].items()}
+        self.corpus_fingerprint = corpus_fingerprint(clips, workspace.cache)
         self.record |= {
             "corpus": workspace.slug,
             "label": workspace.label,
@@ -269,13 +271,34 @@ class _State:
             "profile": profile,
             "parameters": wanted,
             "notebooks_folder": str(folder),
-            **provenance(),
         }
         self.page_version = report.version([(book.name, book.title) for book in books])
 
     def key(self, book: Notebook, given: dict) -> dict[str, str]:
         """Content hashes of all that a notebook's results depend on now, by kind."""
         return fingerprints(book, given, self.workspace.tables, self.corpus_fingerprint)
+
+    def check_upstream(self, chosen: list[Notebook], wanted: dict) -> None:
+        """Refuse to read tables that were made from another corpus content or with other parameters than are asked for now."""
+        for book in chosen:
+            makers = [other for other in self.books if other not in chosen and set(other.writes) & set(book.reads)]
+            for maker in makers:
+                given = {name: value for name, value in wanted.items() if name in maker.defaults}
+                now, then = self.key(maker, given), self.record["notebooks"].get(maker.name, {}).get("key", {})
+                changed = [
+                    kind for kind in ("corpus", "parameters", "encoder weights") if then.get(kind, "") != now[kind]
+                ]
+                if then and changed:
+                    raise SerError(
+                        f"{book.name} reads tables that {maker.name} made with other {' and '.join(changed)} than are "
+                        f"asked for now: run both, with --only {maker.name[:2]},{book.name[:2]}"
+                    )
+
+    def outlook(self, left: list[Notebook]) -> str:
+        """Say how many notebooks are left, and how long they took last time."""
+        times = [self.last_seconds[book.name] for book in left if book.name in self.last_seconds]
+        about = f", about {sum(times) / 60:.0f} min" if len(times) == len(left) else ""
+        return f" ({len(left)} left{about})"
 
     def reason(self, book: Notebook, key: dict[str, str]) -> str:
         """Why a notebook must run, in words; empty when it is up to date."""
@@ -340,11 +363,14 @@ class _State:
 def _alone(workspace: Workspace) -> Iterator[None]:
     """Hold the corpus's folder, so that two runs do not write the same products at once."""
     workspace.tables.mkdir(parents=True, exist_ok=True)
-    with open(workspace.tables / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SerError(
-                f"another `ser run` is working in {workspace.tables}: wait for it, or give another --out"
-            ) from None
+    try:
+        lock = FileLock(workspace.tables / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SerError(
+            f"another `ser run` is working in {workspace.tables}: wait for it, or give another --out"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()

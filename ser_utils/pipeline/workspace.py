@@ -6,8 +6,10 @@ every figure says what it was made from, and `ser run` knows what each notebook 
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +32,9 @@ SCORE_COLUMNS = [
     "speakers",
     "clips",
 ]
+
+#: What the workspaces are made with that are named after their corpus alone.
+USUAL = {"encoder": "wav2vec2-nano", "labels": "filename"}
 
 # What makes two rows of scores.csv the same measurement.
 _SCORE_KEY = ["corpus", "system", "encoder", "segment_seconds", "level", "metric"]
@@ -54,29 +59,42 @@ class Workspace:
         Name of a corpus, or the path of a CSV.
     out : str or Path, optional
         Folder below which everything is written; the checkout when left out.
+    encoder, labels : str, optional
+        Another encoder, or another set of labels, than the usual ones: they have a workspace of their own. `ser run`
+        gives them to every notebook.
 
     Attributes
     ----------
     label : str
         The corpus as figures and captions name it, such as "demo (synthetic)".
     slug : str
-        Its folder name below `figures/`, `data/processed/` and `reports/`.
+        Name of its folders below `data/processed/` and `reports/`.
     tables, figures, reports, cache : Path
         Folders of tables, figures, executed notebooks, and features.
+    scores : Path
+        The file `scores.csv`.
     """
 
-    def __init__(self, corpus: str | Path = "demo", out: str | Path | None = None):
+    def __init__(
+        self,
+        corpus: str | Path = "demo",
+        out: str | Path | None = None,
+        *,
+        encoder: str | None = None,
+        labels: str | None = None,
+    ):
         self.corpus = str(corpus)
         self.label = corpora.label(self.corpus)
-        self.slug = corpora.slug(self.corpus)
+        # Set by `ser run` for the notebook that it runs; empty when a notebook is opened by hand.
+        self._run: dict = json.loads(os.environ.get("SER_RUN", "{}"))
+        self.slug = self._run.get("workspace") or _name(self.corpus, encoder, labels)
         self.root = ROOT if out is None else Path(out).expanduser().resolve()
         self.tables = self.root / "data" / "processed" / self.slug
-        self.figures = self.root / "figures" / self.slug
         self.reports = self.root / "reports" / self.slug
+        self.figures = self.reports / "figures"
+        self.scores = self.reports / "scores.csv"
         self.cache = self.root / "data" / "interim" / "features"
-        # Set by `ser run` for the notebook that it runs; empty when a notebook is opened by hand.
         self._scores: list[pd.DataFrame] = []
-        self._run: dict = json.loads(os.environ.get("SER_RUN", "{}"))
 
     def __repr__(self) -> str:
         return f"Workspace({self.label}: {self.tables})"
@@ -104,7 +122,7 @@ class Workspace:
         return pd.read_parquet(path)
 
     def save_table(self, table: pd.DataFrame | pd.Series, name: str) -> None:
-        """Write a table to `data/processed/<corpus>/<name>.parquet`, whole or not at all.
+        """Write a table to `data/processed/<workspace>/<name>.parquet`, whole or not at all.
 
         Raises
         ------
@@ -123,9 +141,10 @@ class Workspace:
         self._record(path)
 
     def save_scores(self, scores: pd.DataFrame, *, encoder: str = "", segment_seconds: float | None = None) -> None:
-        """Add a notebook's scores to `figures/<corpus>/scores.csv`.
+        """Add a notebook's scores to `reports/<workspace>/scores.csv`.
 
-        Called again from the same notebook it adds to what that run of the notebook saved; a rerun replaces it.
+        Called again from the same notebook it adds to what that run saved; a rerun replaces it. Scores saved from a
+        notebook that was opened by hand replace those of the same systems, until `ser run` runs that notebook again.
 
         Parameters
         ----------
@@ -149,29 +168,43 @@ class Workspace:
         missing = [column for column in SCORE_COLUMNS if column not in part]
         if missing:
             raise SerError(f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns")
-        notebook = self._run.get("notebook") or Path(os.environ.get("JPY_SESSION_NAME", "by_hand")).stem
-        path = self.tables / f"scores_{notebook}.csv"
         self._scores = [*self._scores, part[SCORE_COLUMNS]]
-        with replacing(path) as temporary:
-            pd.concat(self._scores).drop_duplicates(_SCORE_KEY, keep="last").to_csv(temporary, index=False)
-        self._record(path)
+        # As text: no number changes by passing through, so a file is the same whenever the scores are.
+        new = _as_text(pd.concat(self._scores)).drop_duplicates(_SCORE_KEY, keep="last")
+        by_hand = self.tables / "scores_by_hand.csv"
+        if by_hand.exists():
+            old = pd.read_csv(by_hand, dtype=str, keep_default_na=False)
+            known = pd.MultiIndex.from_frame(new[_SCORE_KEY])
+            old = old[~pd.MultiIndex.from_frame(old[_SCORE_KEY]).isin(known)]
+            self._write_scores(old if self._run else pd.concat([old, new]), by_hand)
+        elif not self._run:
+            self._write_scores(new, by_hand)
+        if self._run:
+            self._write_scores(new, self.tables / f"scores_{self._run['notebook']}.csv")
         self.merge_scores()
 
+    def _write_scores(self, scores: pd.DataFrame, path: Path) -> None:
+        with replacing(path) as temporary:
+            scores.to_csv(temporary, index=False)
+        self._record(path)
+
     def merge_scores(self) -> None:
-        """Join the notebooks' parts into `figures/<corpus>/scores.csv`, in the notebooks' order."""
-        parts = sorted(self.tables.glob("scores_*.csv"))
+        """Join the notebooks' parts into `scores.csv`, in the notebooks' order; what was saved by hand comes last, and wins."""
+        parts = sorted(self.tables.glob("scores_[0-9]*.csv")) + sorted(self.tables.glob("scores_by_hand.csv"))
         if not parts:
             return
-        # As text: no number changes by passing through, so the file is the same whenever the scores are.
         whole = pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts])
-        text = whole.drop_duplicates(_SCORE_KEY, keep="first").to_csv(index=False)
-        path = self.figures / "scores.csv"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            with replacing(path) as temporary:
+        first = (
+            len(whole) - len(pd.read_csv(parts[-1], dtype=str)) if parts[-1].stem == "scores_by_hand" else len(whole)
+        )
+        whole = pd.concat([whole[:first].drop_duplicates(_SCORE_KEY), whole[first:]])
+        text = whole.drop_duplicates(_SCORE_KEY, keep="last").to_csv(index=False)
+        if not self.scores.exists() or self.scores.read_text(encoding="utf-8") != text:
+            with replacing(self.scores) as temporary:
                 temporary.write_text(text, encoding="utf-8")
 
     def save_figure(self, figure, name: str, *, clips: pd.DataFrame | None = None) -> None:
-        """Write a figure to `figures/<corpus>/<name>.png`, with the corpus and its size at the foot.
+        """Write a figure to `reports/<workspace>/figures/<name>.png`, with the corpus and its size at the foot.
 
         Parameters
         ----------
@@ -201,7 +234,7 @@ class Workspace:
         self._record(path)
 
     def save_recognizer(self, recognizer) -> Path:
-        """Keep a trained recognizer in `data/processed/<corpus>/recognizer`, and return that folder."""
+        """Keep a trained recognizer in `data/processed/<workspace>/recognizer`, and return that folder."""
         folder = recognizer.save(self.tables / "recognizer")
         for path in sorted(file for file in folder.rglob("*") if file.is_file()):
             self._record(path)
@@ -240,3 +273,16 @@ class Workspace:
         if self._run:
             with open(self._run["record"], "a", encoding="utf-8") as record:
                 record.write(f"{path.relative_to(self.root).as_posix()}\n")
+
+
+def _name(corpus: str, encoder: str | None, labels: str | None) -> str:
+    """Name a workspace after its corpus and what differs from the usual: "nemo", "shemo+modified", "mine-3f2a9c+wavlm"."""
+    special = [labels] if labels not in (None, USUAL["labels"]) else []
+    if encoder not in (None, USUAL["encoder"]):
+        path = Path(encoder).expanduser()
+        special.append(f"{path.resolve().name}-{digest(str(path.resolve()))[:6]}" if path.is_dir() else encoder)
+    return re.sub(r"[^\w.+-]+", "_", "+".join([corpora.slug(corpus), *special]))
+
+
+def _as_text(scores: pd.DataFrame) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(scores.to_csv(index=False)), dtype=str, keep_default_na=False)

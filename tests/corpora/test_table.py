@@ -216,7 +216,7 @@ def test_a_csv_is_read_with_paths_beside_it_and_common_emotion_names(write_csv):
     assert list(clips["emotion"]) == ["anger", "sadness", "happiness", "neutral"]
     assert clips["path"][0] == str(table.parent / "a" / "1.wav")
     assert clips["gender"][0] is None and clips["text"][0] is None
-    assert corpora.label(table) == "calls" and corpora.slug(table) == "calls"
+    assert corpora.label(table) == "calls" and corpora.slug(table).startswith("calls-")
 
 
 def test_a_csv_may_give_clip_names_gender_and_text(write_csv):

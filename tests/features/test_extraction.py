@@ -276,18 +276,18 @@ def test_changing_anything_that_matters_leads_to_another_array(make_clips, encod
 def test_old_files_are_hashed_once_and_again_when_they_change(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"one")
-    first = store._hashes([str(path)], tmp_path)
+    first = store.content_hashes([str(path)], tmp_path)
     assert not (tmp_path / "audio-hashes.json").exists(), "a file of this moment may still change unseen"
     time.sleep(2.1)
-    assert store._hashes([str(path)], tmp_path) == first
+    assert store.content_hashes([str(path)], tmp_path) == first
     remembered = json.loads((tmp_path / "audio-hashes.json").read_text())
     assert remembered[str(path)][3] == first[0]
     stat = os.stat(path)
     path.write_bytes(b"two")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a copy that keeps times does
-    assert store._hashes([str(path)], tmp_path) != first
+    assert store.content_hashes([str(path)], tmp_path) != first
     (tmp_path / "audio-hashes.json").write_text("{ torn")
-    assert len(store._hashes([str(path)], tmp_path)) == 1
+    assert len(store.content_hashes([str(path)], tmp_path)) == 1
 
 
 def test_the_index_tells_a_reader_what_an_array_is(make_clips, encoder, tmp_path):
