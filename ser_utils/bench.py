@@ -1,27 +1,26 @@
-"""`ser bench`: this repository's work beside what one would otherwise write, timed alternately in one process.
+"""`ser bench`: this repository beside plain reference code, timed alternately in one process.
 
-Every row names both sides, which do the same work on the same recordings, and says how far their results agree. The
-plain sides are written as tutorials write them; they are not straw men, and where ours is slower the table says so.
+Both sides of a row do the same work on the same recordings, and the row says how closely their results agree. The
+reference code follows common tutorials; where ours is slower, the table says so.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import recall_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchaudio import transforms
@@ -35,20 +34,9 @@ BASE_WORK = 13.7e9
 
 @dataclass(frozen=True)
 class Case:
-    """One row: two ways to do the same.
+    """One row: `ours` and `other` do the same work, `amount` of `unit`; `agreement(ours, other)` compares their results.
 
-    Attributes
-    ----------
-    name, beside : str
-        What is done, and what the other side is.
-    amount, unit : float, str
-        How much work it is, such as 24 "s of audio".
-    ours, other : callable
-        Do the work; return what `agreement` compares.
-    agreement : callable or None
-        `(ours, other)` → a sentence.
-    warm : bool
-        Each side goes once without being timed (caches, lazy imports); too much to ask of what takes minutes.
+    With `warm`, each side runs once without being timed (caches, lazy imports); False for what takes minutes.
     """
 
     name: str
@@ -186,27 +174,18 @@ def training(
     folds = evaluation.folds(clips)
     model = models.SegmentCNN(epochs=epochs, patience=1000)
 
+    judge = dict(folds=folds, seeds=seeds, progress=False)
+
     def ours():
-        return evaluation.cross_validate(
-            model,
-            frames,
-            segments,
-            clips,
-            folds=folds,
-            system="ours",
-            seeds=seeds,
-            n_jobs=os.cpu_count(),
-            progress=False,
-        )
+        return evaluation.cross_validate(model, frames, segments, clips, system="ours", n_jobs=os.cpu_count(), **judge)
 
     def other():
-        return plain_cross_validate(frames, segments, clips, folds, seeds, model)
+        return evaluation.cross_validate(PlainCNN(model), frames, segments, clips, system="other", **judge)
 
     def agree(a, b):
         found = evaluation.compare(a, b, resamples=2000)
-        return (
-            f"difference of UAR {100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        )
+        low, high = 100 * found.low, 100 * found.high
+        return f"difference of UAR {100 * found.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
     fits = len(seeds) * folds.nunique()
     name = f"CNN, {fits} trainings"
@@ -260,54 +239,6 @@ def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> C
 
     name = f"bootstrap, {speakers} speakers"
     return Case(name, "loop over balanced_accuracy_score", resamples, "resamples", ours, other, agree)
-
-
-def starting() -> Case:
-    """`ser --help` beside importing what it does without."""
-    heavy = "import torch, transformers, torchaudio, librosa, sklearn, matplotlib.pyplot, pandas"
-
-    def ours():
-        return subprocess.run([sys.executable, "-m", "ser_utils.cli", "--help"], check=True, capture_output=True)
-
-    def other():
-        return subprocess.run([sys.executable, "-c", heavy], check=True, capture_output=True)
-
-    return Case("ser --help", "import of what it does without", 1, "start", ours, other)
-
-
-@contextmanager
-def warm_run(corpus: str = "demo", data: Path | None = None) -> Iterator[Case]:
-    """`ser run` of notebook 01 when it is up to date, beside papermill running it again (features are kept in both)."""
-    from ser_utils import ROOT, pipeline
-
-    path = next((ROOT / "notebooks").glob("01_*.ipynb"))
-    declared = pipeline.Notebook.read(path).defaults
-    with tempfile.TemporaryDirectory() as folder:
-        places = {side: Path(folder) / side for side in ("ours", "other")}
-
-        def ours():
-            with redirect_stdout(io.StringIO()):
-                pipeline.run(corpus, data=data, profile="quick", only=["01"], out=places["ours"])
-            return places["ours"]
-
-        def other():
-            import papermill
-
-            given = pipeline.PROFILES["quick"] | {
-                "corpus": corpus, "data": None if data is None else str(data), "out": str(places["other"]),
-            }  # fmt: skip
-            given = {name: value for name, value in given.items() if name in declared}
-            papermill.execute_notebook(
-                path, Path(folder) / "executed.ipynb", parameters=given, cwd=path.parent, progress_bar=False
-            )
-            return places["other"]
-
-        def agree(a, b):
-            figures = sorted(p.relative_to(a) for p in a.rglob("*.png"))
-            equal = sum((b / p).exists() and (a / p).read_bytes() == (b / p).read_bytes() for p in figures)
-            return f"{equal} of {len(figures)} figures equal"
-
-        yield Case(f"ser run, {path.stem} unchanged", "papermill runs it again", 1, "run", ours, other, agree)
 
 
 @contextmanager
@@ -383,9 +314,6 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     cache = Workspace(corpus).cache
     frames = features.extract(table, segments, nano, layers=(nano.recommended_layer,), cache=cache, progress=False)
     measure(training(frames, segments, table, seeds=(0, 1, 2)))
-    measure(starting())
-    with warm_run(corpus=corpus, data=data) as case:
-        measure(case)
     return {"machine": machine, "rows": rows}
 
 
@@ -407,16 +335,7 @@ def _processor() -> str:
 
 
 class PlainNetwork(nn.Module):
-    """`networks.segment_network` with the usual modules: the same layers in the same order, parameters too.
-
-    Parameters
-    ----------
-    mean, deviation : Tensor, shape=(dims,)
-        Of pairs of frames.
-    n_classes : int
-    model : SegmentCNN
-        Width, dropout and masking.
-    """
+    """The network of `models.segment_network` from the usual modules: the same layers and parameters in the same order."""
 
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor, n_classes: int, model: models.SegmentCNN):
         super().__init__()
@@ -445,79 +364,53 @@ class PlainNetwork(nn.Module):
         return self.classify(self.dropout(x))
 
 
-def plain_cross_validate(
-    frames: np.ndarray,
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    folds: pd.Series,
-    seeds: tuple[int, ...],
-    model: models.SegmentCNN,
-) -> pd.DataFrame:
-    """The same folds, held-out speakers, epochs and rates as `evaluation.cross_validate` of `model`, one training after another.
+class PlainCNN(ClassifierMixin, BaseEstimator):
+    """`SegmentCNN` trained as tutorials do: same network, validation speakers, epochs and rates; no early stop."""
 
-    Parameters
-    ----------
-    frames : ndarray, shape=(segments, frames, dims)
-    segments, clips : DataFrame
-    folds : Series
-        Fold by clip.
-    seeds : tuple of int
-    model : SegmentCNN
-        Its settings; stops nowhere early.
+    def __init__(self, model: models.SegmentCNN, random_state: int = 0):
+        self.model, self.random_state = model, random_state
 
-    Returns
-    -------
-    DataFrame
-        A predictions table.
-    """
-    of_segment = clips.set_index("clip").loc[segments["clip"]]
-    names = sorted(set(of_segment.emotion))
-    y, groups = np.searchsorted(names, of_segment.emotion), of_segment.speaker.to_numpy()
-    fold = folds.loc[segments["clip"]].to_numpy()
-    X = torch.from_numpy(np.asarray(frames, np.float32))  # noqa: N806
-    tables = []
-    for seed in seeds:
-        probabilities = np.zeros((len(X), len(names)))
-        for number in np.unique(fold):
-            torch.manual_seed(seed)
-            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fit, held = (train[part] for part in models.hold_out(y[train], groups[train], model.validation, seed))
-            pairs = nn.functional.avg_pool1d(X[fit].transpose(1, 2), 2)
-            mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
-            network = PlainNetwork(mean, deviation, len(names), model)
-            loader = DataLoader(
-                TensorDataset(X[fit], torch.from_numpy(y[fit])),
-                batch_size=model.batch_size,
-                shuffle=True,
-                drop_last=len(fit) > model.batch_size,
-            )
-            epochs = models.default_epochs(len(loader)) if model.epochs is None else model.epochs
-            counts = np.bincount(y[fit], minlength=len(names))
-            loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(names) * counts), dtype=torch.float32))
-            optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate, weight_decay=model.weight_decay)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, model.learning_rate, total_steps=epochs * len(loader)
-            )
-            best, kept = -1.0, None
-            for _ in range(epochs):
-                network.train()
-                for batch, codes in loader:
-                    optimiser.zero_grad()
-                    loss_of(network(batch), codes).backward()
-                    optimiser.step()
-                    schedule.step()
-                network.eval()
-                with torch.no_grad():
-                    hit = (network(X[held]).argmax(1).numpy() == y[held]) if len(held) else np.ones(1)
-                score = np.mean([hit[y[held] == k].mean() for k in np.unique(y[held])]) if len(held) else 0.0
-                if score > best:
-                    best, kept = score, {k: v.clone() for k, v in network.state_dict().items()}
-            network.load_state_dict(kept)
-            with torch.no_grad():
-                probabilities[test] = network(X[test]).softmax(1).numpy()
-        tables.append(pd.DataFrame(probabilities, columns=names).assign(seed=seed))
-    base = pd.DataFrame({
-        "system": "other", "fold": fold, "clip": segments["clip"].to_numpy(), "start": segments["start"].to_numpy(float),
-        "end": segments["end"].to_numpy(float), "speaker": groups, "emotion": of_segment.emotion.to_numpy(),
-    })  # fmt: skip
-    return pd.concat([base.join(table) for table in tables], ignore_index=True)
+    def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> PlainCNN:  # noqa: N803
+        """Train on X of shape (n, frames, dims) and keep the epoch with the highest UAR on validation speakers."""
+        model = self.model
+        torch.manual_seed(self.random_state)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        fit, held = models.hold_out(codes, groups, model.validation, self.random_state)
+        data, targets = torch.from_numpy(np.asarray(X, np.float32)), torch.from_numpy(codes)
+        pairs = nn.functional.avg_pool1d(data[fit].transpose(1, 2), 2)
+        mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
+        self.network_ = network = PlainNetwork(mean, deviation, len(self.classes_), model)
+        batches = DataLoader(
+            TensorDataset(data[fit], targets[fit]),
+            model.batch_size,
+            shuffle=True,
+            drop_last=len(fit) > model.batch_size,
+        )
+        epochs = models.default_epochs(len(batches)) if model.epochs is None else model.epochs
+        counts = np.bincount(codes[fit], minlength=len(self.classes_))
+        loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32))
+        optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate, weight_decay=model.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, model.learning_rate, total_steps=epochs * len(batches)
+        )
+        best = -1.0
+        for _ in range(epochs):
+            network.train()
+            for batch, labels in batches:
+                optimiser.zero_grad()
+                loss_of(network(batch), labels).backward()
+                optimiser.step()
+                schedule.step()
+            score = recall_score(codes[held], self._outputs(data[held]).argmax(1), average="macro", zero_division=0)
+            if score > best:
+                best, kept = score, {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(kept)
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+        """Probabilities of shape (n, classes)."""
+        return self._outputs(torch.from_numpy(np.asarray(X, np.float32))).softmax(1).numpy()
+
+    @torch.no_grad()
+    def _outputs(self, data: torch.Tensor) -> torch.Tensor:
+        return self.network_.eval()(data)
