@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from ser_utils import EMOTIONS, SerError
 from ser_utils.evaluation.intervals import confusions_by_unit
@@ -98,12 +99,37 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions
 
 
-def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Decide per clip: average the log-probabilities of its segments and renormalise.
+def pool(probabilities: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """Pool the probabilities of segments: the mean of their logarithms, renormalised to a sum of 1.
 
-    The mean of logs is the logarithmic opinion pool (Genest & Zidek 1986). Unlike the sum of logs it does
-    not grow surer with the number of segments, which overlap in what they say. Probabilities below `FLOOR`
-    count as `FLOOR`.
+    This is the logarithmic opinion pool (Genest & Zidek 1986). Unlike a sum of logarithms it does not grow more
+    confident with the number of segments, which are not independent. Probabilities below `FLOOR` count as `FLOOR`.
+
+    Parameters
+    ----------
+    probabilities : array, shape=(segments, emotions)
+    groups : int array, shape=(segments,), optional
+        Number of the clip of each segment, 0 to clips - 1, none left out. Without it all segments are one clip.
+
+    Returns
+    -------
+    array, shape=(clips, emotions), or shape=(emotions,) without `groups`
+
+    Examples
+    --------
+    >>> pool(np.array([[0.9, 0.1], [0.5, 0.5]])).round(2)
+    array([0.75, 0.25])
+    """
+    logs = np.log(np.maximum(np.asarray(probabilities, dtype=float), FLOOR))
+    if groups is None:
+        return softmax(logs.mean(axis=0))
+    totals = np.zeros((groups.max() + 1, logs.shape[1]))
+    np.add.at(totals, groups, logs)
+    return softmax(totals / np.bincount(groups)[:, None], axis=1)
+
+
+def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Pool the segments of each clip (see `pool`).
 
     Parameters
     ----------
@@ -113,22 +139,17 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the
-        emotions.
+        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the emotions.
     """
     validate(predictions)
     names = emotions_of(predictions)
     if "start" not in predictions.columns:
         return predictions[[*COLUMNS, *names]].reset_index(drop=True)
-    key = ["system", "seed", "clip"]
-    logs = np.log(np.maximum(predictions[names].astype(float), FLOOR))
-    grouped = logs.groupby([predictions[name] for name in key], sort=False).mean()
-    shares = np.exp(grouped.sub(grouped.max(axis=1), axis=0))
-    shares = shares.div(shares.sum(axis=1), axis=0)
-    # `first` for the fold: pieces of one clip in several folds only exist where that mistake is being
-    # shown.
-    rest = predictions.groupby(key, sort=False)[["fold", "speaker", "emotion"]].first()
-    return rest.join(shares).reset_index()[[*COLUMNS, *names]]
+    grouped = predictions.groupby(["system", "seed", "clip"], sort=False)
+    # `first` for the fold: a clip has segments in several folds only where that mistake is being shown.
+    clips = grouped[["fold", "speaker", "emotion"]].first().reset_index()
+    clips[names] = pool(predictions[names].to_numpy(dtype=float), grouped.ngroup().to_numpy())
+    return clips[[*COLUMNS, *names]]
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
