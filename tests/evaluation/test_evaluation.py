@@ -481,6 +481,16 @@ def test_a_better_system_is_found_better_and_equal_ones_are_not():
     assert equal["low"] < 0 < equal["high"] and equal["p"] > 0.05
 
 
+def test_the_recall_of_an_emotion_that_one_speaker_has_is_compared_without_an_interval():
+    clips = make_clips()
+    tables = [make_predictions(clips, system=s, skill=k, seed=i) for i, (s, k) in enumerate([("a", 2), ("b", 0.1)])]
+    a, b = (table[(table["emotion"] != "fear") | (table["speaker"] == "s03")] for table in tables)
+    found = evaluation.compare(a, b, metric="recall_fear", resamples=200)
+    recalls = [evaluation.recalls(table)["fear"].iloc[0] for table in (a, b)]
+    assert found["difference"] == pytest.approx(recalls[0] - recalls[1])
+    assert np.isnan([found["low"], found["high"]]).all()
+
+
 def test_pairing_makes_the_difference_surer_than_two_separate_intervals():
     clips = make_clips(each=8)
     skills = np.linspace(0, 3, 10)  # the same speakers are hard for both
