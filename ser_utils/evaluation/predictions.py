@@ -1,8 +1,7 @@
-"""The predictions table: what it must hold, and how pieces of a recording become one decision.
+"""The predictions table: what it must hold, and how the segments of a clip are pooled.
 
-A row is a judged piece: `system, seed, fold, clip, speaker, emotion` (the true one), one probability column
-an emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from
-such tables and from nothing else.
+One row per clip or segment: `system, seed, fold, clip, speaker, emotion` (the true one), one probability column per
+emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from such tables.
 """
 
 from collections.abc import Iterable
@@ -16,11 +15,10 @@ from ser_utils.evaluation.intervals import confusions_by_unit
 
 COLUMNS = ("system", "seed", "fold", "clip", "speaker", "emotion")
 
-#: Probabilities below this count as this much, so that one segment with probability 0 cannot veto a whole
-#: clip alone.
+#: Smaller probabilities count as this one, so that a single segment with probability 0 cannot decide for its clip.
 FLOOR = 1e-6
 
-_SUM_TOLERANCE = 1e-3  # float16 probabilities add up this well
+_SUM_TOLERANCE = 1e-3  # enough for float16 probabilities
 
 
 def name_rows(rows: Iterable, shown: int = 5) -> str:
@@ -32,7 +30,7 @@ def name_rows(rows: Iterable, shown: int = 5) -> str:
 
 
 def emotions_of(predictions: pd.DataFrame) -> list[str]:
-    """Emotions that a predictions table has a probability column for, in canonical order."""
+    """Emotions with a probability column, in canonical order."""
     return [emotion for emotion in EMOTIONS if emotion in predictions.columns]
 
 
@@ -47,10 +45,10 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     SerError
-        If the table is empty, lacks a column, holds a missing value, a probability outside 0 to 1 or rows
-        of probabilities that do not sum to one; if a clip (or segment) is judged twice by one system and
-        seed, if a clip has two emotions or speakers, or if an emotion occurs for which no fold was trained,
-        i.e. without a probability column. The message names the rows by index label.
+        If the table is empty, lacks a column, holds a missing value, a probability outside 0 to 1 or rows of
+        probabilities that do not sum to one; if a clip (or segment) occurs twice for one system and seed, if a clip
+        has two emotions or speakers, or if an emotion has no probability column, i.e. no fold was trained on it. The
+        message names the rows by index label.
     """
     missing = [column for column in COLUMNS if column not in predictions.columns]
     if missing:
@@ -63,8 +61,8 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     names = emotions_of(predictions)
     rows = predictions.index.to_numpy()
 
-    def refuse(bad, problem: str) -> None:
-        bad = np.asarray(bad, dtype=bool)
+    def refuse(wrong: np.ndarray | pd.Series, problem: str) -> None:
+        bad = np.asarray(wrong, dtype=bool)
         if bad.any():
             raise SerError(f"predictions, {name_rows(rows[bad])}: {problem}")
 
@@ -169,7 +167,8 @@ def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
     Raises
     ------
     SerError
-        If the table cannot be scored (see `validate`), the level is unknown, or clips cannot become segments.
+        If the table cannot be scored (see `validate`), the level is unknown, or the table is per clip and the level
+        is "segment".
     """
     if level == "clip":
         return to_clips(predictions)
@@ -199,23 +198,23 @@ def decided(predictions: pd.DataFrame) -> pd.Series:
 
 
 def codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """True emotion and most probable emotion of each row, as numbers of the probability columns."""
+    """True and most probable emotion of each row, as numbers of the probability columns."""
     names = emotions_of(predictions)
     return pd.Index(names).get_indexer(predictions["emotion"]), predictions[names].to_numpy(dtype=float).argmax(1)
 
 
 def counts(predictions: pd.DataFrame, unit: str = "speaker") -> tuple[np.ndarray, pd.Index]:
-    """Confusion counts of one system's validated predictions for each seed and unit.
+    """Confusion counts of one system's validated predictions per seed and unit.
 
     Parameters
     ----------
     unit : str
-        Column that says which rows belong together: `"speaker"` or, to show what that hides, `"clip"`.
+        Column whose values are the units: `"speaker"`, or `"clip"` for comparison.
 
     Returns
     -------
     float array, shape=(seeds, units, emotions, emotions)
-        True emotion by decided emotion.
+        True emotion by predicted emotion.
     Index
         The units, sorted.
     """

@@ -517,25 +517,6 @@ def test_systems_that_judged_other_clips_are_not_compared():
         evaluation.compare(a, b, metric="f1")
 
 
-def test_many_comparisons_are_corrected_together():
-    clips = make_clips()
-    table = pd.concat(
-        [
-            make_predictions(clips, system=s, skill=k, seed=i)
-            for i, (s, k) in enumerate([("x", 2), ("y", 1.8), ("z", 0.5)])
-        ]
-    )
-    table = table.reset_index(drop=True)
-    pairs = evaluation.compare_many(table, resamples=1000)
-    assert list(zip(pairs["system"], pairs["other"], strict=True)) == [("x", "y"), ("x", "z"), ("y", "z")]
-    assert pairs["p_holm"].to_numpy() == pytest.approx(evaluation.holm(pairs["p"]))
-    assert (pairs["p_holm"] >= pairs["p"]).all()
-    against = evaluation.compare_many(table, "y", resamples=1000)
-    assert against["system"].eq("y").all() and set(against["other"]) == {"x", "z"}
-    with pytest.raises(SerError, match="no system 'w'"):
-        evaluation.compare_many(table, "w")
-
-
 # ------------------------------------------------------------------------------------------------- published results
 
 
