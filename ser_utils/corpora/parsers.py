@@ -257,7 +257,7 @@ def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
     Returns
     -------
     rows, skipped
-        As every parser in `PARSERS`: a dict a recording, and paths left out with the reason.
+        As every parser in `PARSERS`: one dict per recording, and paths left out with the reason.
 
     Raises
     ------
