@@ -277,7 +277,13 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
 
 
 def content_hashes(paths: list[str], cache: Path) -> list[str]:
-    """Content hash of each file, remembered as long as its size and times stay the same."""
+    """Hash each file's content, remembered in `cache` as long as its size and times stay the same.
+
+    Raises
+    ------
+    SerError
+        If a file does not exist.
+    """
     store = cache / "audio-hashes.json"
     try:
         known = json.loads(store.read_text(encoding="utf-8"))
