@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raise it whenever the same audio and settings give other numbers than before, in `features` or `audio`.
-CODE_VERSION = 3
+CODE_VERSION = 4
 #: Where arrays are kept unless another folder is given.
 CACHE = ROOT / "data" / "interim" / "features"
 
