@@ -435,8 +435,8 @@ def test_two_archives_and_a_plain_file_land_where_shemo_has_them(server, monkeyp
     archives = (
         corpora.Archive((f"{server.url}/female.zip?dl=1",), None, "female"),
         corpora.Archive((f"{server.url}/male.zip?dl=1",), None, "male"),
-        corpora.Archive((f"{server.url}/shemo.json",), optional=True),
-        corpora.Archive((f"{server.url}/modified_shemo.json",), optional=True),
+        corpora.Archive((f"{server.url}/shemo.json",)),
+        corpora.Archive((f"{server.url}/modified_shemo.json",)),
     )
     entry = dataclasses.replace(corpora.CORPORA["shemo"], n_clips=2, names_sha256="", archives=archives)
     monkeypatch.setitem(corpora.CORPORA, "shemo", entry)
