@@ -50,7 +50,7 @@ RECORDINGS = [
     ("no samples.wav", sound(NOISE[:0]), "no samples"),
     ("cut short.wav", half(sound()), 0.499),
     ("cut short.flac", half(sound(form="FLAC")), "damaged"),
-    ("cut short.ogg", half(sound(form="OGG")), "damaged"),
+    ("cut short.ogg", half(sound(form="OGG")), "no samples"),
     ("a hole.flac", holed(sound(form="FLAC")), "damaged"),
     ("1 Hz.wav", sound(NOISE[:4000], rate=1), "a sample rate of 1 Hz"),
     ("8 bit.wav", sound(subtype="PCM_U8"), 1.0),
