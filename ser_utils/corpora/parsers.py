@@ -1,6 +1,6 @@
-"""One small parser a corpus: what its own file names and metadata say of each recording.
+"""One small parser per corpus: what its file names and metadata say of each recording.
 
-A parser knows names only; it opens no sound. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
+A parser opens no sound file. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
 reads) under the corpus's own names, wherever they lie below the folder.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ser_utils import EMOTIONS, SerError
 
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
 #: Sets of labels of ShEMO besides the file names', and where they stand.
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
@@ -64,16 +64,23 @@ def canonical_emotion(name: str) -> str | None:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List sound files below a folder by their ending, sorted; hidden ones and macOS's shadows left out."""
+    """List the sound files in a folder and below.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        Files with an ending of `AUDIO_ENDINGS` in any case, sorted. Hidden files and folders are left out, and so are the
+        files that macOS adds (`._*`, `__MACOSX/`), which hold no sound.
+    """
     found = []
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        found += [
-            Path(place, name)
-            for name in sorted(files)
-            if name.lower().endswith(AUDIO_ENDINGS) and not name.startswith(".")
-        ]
-    return found
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [Path(place, name) for name in files if name.lower().endswith(AUDIO_ENDINGS) and name[0] != "."]
+    return sorted(found)
 
 
 def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:

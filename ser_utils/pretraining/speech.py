@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser_utils import SerError, audio
+from ser_utils import SerError, audio, corpora
 from ser_utils.features import MELS, RATE, STRIDE, measure_frames
 
-_SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
 _CACHE_VERSION = 1
 
 
@@ -69,8 +68,7 @@ def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     for folder in folders:
         if not folder.exists():
             raise SerError(f"{folder} is not there: name recordings, or folders of them.")
-    below = {f: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SOUND_FILES) for f in folders if f.is_dir()}
-    files = [file for folder in folders for file in below.get(folder, [folder])]
+    files = [file for folder in folders for file in (corpora.audio_files(folder) if folder.is_dir() else [folder])]
     if not files:
         names = ", ".join(map(str, folders))
         raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
