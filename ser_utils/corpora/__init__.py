@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cards": ["Archive", "CORPORA", "card", "default_folder", "label", "slug"],
-        "fetching": ["ATTEMPTS", "announcement", "fetch"],
+        "cards": ["Archive", "CORPORA", "announcement", "card", "default_folder", "label", "slug"],
+        "fetching": ["ATTEMPTS", "fetch"],
         "parsers": ["audio_files"],
         "table": [
             "COLUMNS", "HIGHEST_RATE", "LOWEST_RATE", "even_share", "examples", "label_sets", "load",

@@ -166,3 +166,27 @@ def slug(corpus: str | Path) -> str:
 def default_folder(name: str) -> Path:
     """Say where a corpus lies when no folder is given: `data/demo`, else `data/raw/<name>`."""
     return ROOT / "data" / "demo" if name == "demo" else ROOT / "data" / "raw" / name
+
+
+def announcement(name: str, folder: str | Path | None = None) -> str:
+    """Describe what `fetch` will download, for people to read before it starts.
+
+    Parameters
+    ----------
+    name : str
+        A name in `CORPORA`.
+    folder : str or Path, optional
+        Where it is to go.
+    """
+    known = card(name)
+    lines = [
+        f"{known.title}: {known.description}",
+        f"  licence   {known.licence}",
+        f"  citation  {known.citation}",
+        f"  to        {folder or default_folder(name)}",
+    ]
+    for archive in known.archives:
+        size = f"{archive.size / 1e6:.0f} MB" if archive.size else "size told by the server"
+        lines.append(f"  from      {archive.urls[0]} ({size}; {archive.hash or 'no checksum published'})")
+        lines += [f"            or {url}" for url in archive.urls[1:]]
+    return "\n".join(lines)

@@ -7,19 +7,19 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import pooch
 import requests
 from filelock import FileLock, Timeout
-from requests.adapters import HTTPAdapter
-from tqdm.auto import tqdm
-from urllib3.util import Retry
 
 from ser_utils import SerError
 from ser_utils.corpora import cards
@@ -28,9 +28,9 @@ from ser_utils.corpora.parsers import audio_files
 
 #: No archive of these corpora unpacks to more; a bigger one is a mistake or an attack ("zip bomb").
 LARGEST_UNPACKED = 8 * 1024**3
-#: A server that is busy (408, 429, 5xx) or breaks off is asked again so often, after so many seconds, then twice as many, …
+#: A server that is busy (408, 429, 5xx) or breaks off is asked again up to ATTEMPTS times: after BACKOFF seconds, then twice as many, …
 ATTEMPTS, BACKOFF = 5, 1.0
-#: A server that sends nothing for so long has stalled [s].
+#: A server that sends nothing for this long has stalled [s].
 PATIENCE = 30.0
 
 
@@ -38,38 +38,13 @@ class _Unavailable(Exception):
     """One address did not give the file, and why: the next one is tried."""
 
 
-def announcement(name: str, folder: str | Path | None = None) -> str:
-    """Say what `fetch` is about to download, in the lines that a person should see before.
-
-    Parameters
-    ----------
-    name : str
-        A name in `CORPORA`.
-    folder : str or Path, optional
-        Where it is to go.
-    """
-    known = card(name)
-    lines = [
-        f"{known.title}: {known.description}",
-        f"  licence   {known.licence}",
-        f"  citation  {known.citation}",
-        f"  to        {folder or default_folder(name)}",
-    ]
-    for archive in known.archives:
-        size = f"{archive.size / 1e6:.0f} MB" if archive.size else "size told by the server"
-        lines.append(f"  from      {archive.urls[0]} ({size}; {archive.hash or 'no checksum published'})")
-        lines += [f"            or {url}" for url in archive.urls[1:]]
-    return "\n".join(lines)
-
-
 def fetch(
     name: str, folder: str | Path | None = None, *, source: Sequence[str | Path] = (), progress: bool = True
 ) -> Path:
     """Download a corpus, verify it and unpack it.
 
-    The folder appears when everything has been unpacked and its recordings are those of the corpus, or not at all. Downloads
-    wait in `.<folder>-download` beside it, so that a second attempt goes on where the first one ended, and are removed at
-    the end.
+    The folder appears when everything is unpacked and its recordings are those of the corpus, or not at all. Downloads are
+    kept in `.<folder>-download` beside it until then, so that a second attempt resumes them.
 
     Parameters
     ----------
@@ -78,8 +53,8 @@ def fetch(
     folder : str or Path, optional
         Where to put it; `data/raw/<name>` of the repository when left out. What is there already is left alone.
     source : sequence of str or Path
-        What the reader has already, instead of downloading: the archives, a folder that holds them, or a folder of
-        unpacked recordings. It is verified in the same way and copied.
+        Used instead of downloading: the archives, a folder that holds them, or a folder of unpacked recordings. It is
+        verified in the same way and copied.
     progress : bool
         Draw a progress bar.
 
@@ -128,11 +103,11 @@ def fetch(
 
 def _assemble(known: Corpus, folder: Path, downloads: Path, source: list[Path], progress: bool) -> None:
     """Put the corpus together beside its folder, verify it, and only then give it its name."""
-    unpacked, files = _given(known, source) if source else (None, {})
-    if not source:
-        files = {
-            archive: file for archive in known.archives if (file := _download(known, archive, downloads, progress))
-        }
+    if source:
+        unpacked, files = _given(known, source)
+    else:
+        found = {archive: _download(known, archive, downloads, progress) for archive in known.archives}
+        unpacked, files = None, {archive: file for archive, file in found.items() if file}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         content = Path(temporary, "content")
         if unpacked:
@@ -159,7 +134,7 @@ def _assemble(known: Corpus, folder: Path, downloads: Path, source: list[Path], 
 
 
 def _difference(known: Corpus, folder: Path) -> str:
-    """Say how the recordings in a folder differ from the corpus's; empty if they are its own."""
+    """How the recordings in a folder differ from the corpus's; empty if they do not."""
     names = sorted(path.stem for path in audio_files(folder)) if folder.is_dir() else []
     if len(names) < known.n_clips or (known.names_sha256 and len(names) > known.n_clips):
         return f"there are {len(names)} recordings instead of {known.n_clips}"
@@ -169,7 +144,7 @@ def _difference(known: Corpus, folder: Path) -> str:
 
 
 def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive, Path]]:
-    """Find in what the reader has: a folder of unpacked recordings, or the archives."""
+    """Find a folder of unpacked recordings, or the archives, in what the reader has."""
     missing = [str(path) for path in source if not path.exists()]
     if missing:
         raise SerError(f"--from {missing[0]}: there is no such file or folder.")
@@ -197,7 +172,7 @@ def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive
 
 
 def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> Path | None:
-    """Download one archive through pooch, or take it as it waits from an earlier attempt; None if it may be missing and is."""
+    """Download one archive, or take it from an earlier attempt; None where an optional one cannot be had."""
     pooch.get_logger().setLevel("WARNING")
     if archive.hash is None and archive.name.endswith(".zip"):
         warnings.warn(
@@ -249,14 +224,12 @@ def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
     )
 
 
-class _Listed(requests.Session):
-    """A session that follows redirections to listed hosts only."""
+class _Temporary(Exception):
+    """The same address is asked again: why, and after how many seconds if the server says so."""
 
-    def get_redirect_target(self, response):
-        target = super().get_redirect_target(response)
-        if target is not None:
-            _check_host(urljoin(response.url, target))
-        return target
+
+class _Complete(Exception):
+    """The server has nothing after what is here."""
 
 
 def _check_host(url: str) -> None:
@@ -267,7 +240,7 @@ def _check_host(url: str) -> None:
 
 
 class _Resuming:
-    """A downloader for pooch that goes on where an earlier attempt ended.
+    """A downloader for pooch that resumes and retries, around pooch's own.
 
     What arrives is appended to `<name>.part`; the file's version (ETag) stands in `<name>.part.version`, and a server that
     has another version by now sends it from the start.
@@ -276,83 +249,70 @@ class _Resuming:
     def __init__(self, name: str, progress: bool):
         self.name, self.progress = name, progress
 
-    def __call__(self, url: str, output_file: str, caller) -> None:
-        """Download `url` to `output_file`; `caller` is pooch's, and not needed."""
+    def __call__(self, url: str, output_file: str, caller: object) -> None:
+        """Download `url` to `output_file`; `caller` is pooch's and not needed."""
         _check_host(url)
-        part = Path(output_file).parent / f"{self.name}.part"
-        session = _Listed()
-        busy = Retry(
-            total=ATTEMPTS - 1,
-            backoff_factor=BACKOFF,
-            status_forcelist=[408, 429, 500, 502, 503, 504],
-            allowed_methods={"GET"},
-        )
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=busy))
+        self.part = Path(output_file).parent / f"{self.name}.part"
+        self.version = self.part.with_name(f"{self.part.name}.version")
         for attempt in range(ATTEMPTS):
             try:
-                self._go_on(session, url, part)
+                self._go_on(url)
                 break
-            except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-                broken = error  # in mid-file: ask for the rest
-            except requests.exceptions.ConnectionError as error:
-                if attempt + 1 == ATTEMPTS or not part.exists():
+            except (requests.RequestException, _Temporary) as error:
+                if attempt + 1 == ATTEMPTS:
                     raise _Unavailable(_reason(error)) from error
-                broken = error
-            except requests.RequestException as error:
-                raise _Unavailable(_reason(error)) from error
-        else:
-            raise _Unavailable(f"broke off {ATTEMPTS} times") from broken
-        part.with_name(f"{part.name}.version").unlink(missing_ok=True)
-        os.replace(part, output_file)
+                wished = str(error.args[-1]) if isinstance(error, _Temporary) else ""
+                time.sleep(max(BACKOFF * 2**attempt, int(wished) if wished.isdigit() else 0))
+        self.version.unlink(missing_ok=True)
+        os.replace(self.part, output_file)
 
-    def _go_on(self, session: requests.Session, url: str, part: Path) -> None:
-        version = part.with_name(f"{part.name}.version")
-        have = part.stat().st_size if part.exists() else 0
+    def _go_on(self, url: str) -> None:
+        """Ask for what is missing of the file, and append it."""
         headers = {"Accept-Encoding": "identity"}  # bytes are counted as they are stored
+        have = self.part.stat().st_size if self.part.exists() else 0
         if have:
             headers["Range"] = f"bytes={have}-"
-            if version.exists():
-                headers["If-Range"] = version.read_text(encoding="utf-8")
-        with session.get(url, headers=headers, stream=True, timeout=PATIENCE) as answer:
-            if answer.status_code == 416:  # nothing after what is here, or another file by now
-                if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
-                    return
-                part.unlink()
-                raise requests.exceptions.ChunkedEncodingError("the file has changed on the server")
-            answer.raise_for_status()
-            if answer.headers.get("Content-Type", "").startswith("text/html"):
-                raise _Unavailable(
-                    "answered with a web page instead of the file (as Dropbox does when it is asked too often)"
-                )
-            if answer.status_code != 206:
-                have = 0
-            if "ETag" in answer.headers and not answer.headers["ETag"].startswith("W/"):
-                version.write_text(answer.headers["ETag"], encoding="utf-8")
-            length = int(answer.headers.get("Content-Length", 0))
-            free = shutil.disk_usage(part.parent).free
-            if length > free:
-                raise OSError(28, f"{length / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
-            bar = tqdm(
-                desc=part.stem,
-                total=have + length or None,
-                initial=have,
-                unit="B",
-                unit_scale=True,
-                disable=not self.progress,
-            )
-            with bar, open(part, "ab" if have else "wb") as file:
-                for block in answer.iter_content(1 << 16):
-                    file.write(block)
-                    bar.update(len(block))
+            if self.version.exists():
+                headers["If-Range"] = self.version.read_text(encoding="utf-8")
+        with open(self.part, "ab") as file:
+            # pooch checks neither redirections nor what kind of answer comes: requests calls this before the body.
+            hook = {"response": lambda answer, **_: self._check(answer, file)}
+            download = pooch.HTTPDownloader(self.progress, 1 << 16, headers=headers, hooks=hook, timeout=PATIENCE)
+            with suppress(_Complete):
+                download(url, file, None)
+
+    def _check(self, answer: requests.Response, file: BinaryIO) -> None:
+        """Look at an answer before its body is read; `file` is open at its end."""
+        have = file.tell()
+        if answer.is_redirect:
+            _check_host(urljoin(answer.url, answer.headers["Location"]))
+            return
+        if answer.status_code == 416:  # nothing after what is here, or another file by now
+            if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
+                raise _Complete
+            file.truncate(0)
+            raise _Temporary("the file has changed on the server")
+        if answer.status_code in (408, 429, 500, 502, 503, 504):
+            raise _Temporary(f"was busy {ATTEMPTS} times", answer.headers.get("Retry-After", ""))
+        if not answer.ok:
+            raise _Unavailable(f"answered {answer.status_code} {answer.reason}")
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise _Unavailable("answered with a web page instead of the file (as Dropbox does when it is asked too often)")
+        if answer.status_code != 206:
+            file.truncate(0)
+        if "ETag" in answer.headers and not answer.headers["ETag"].startswith("W/"):
+            self.version.write_text(answer.headers["ETag"], encoding="utf-8")
+        length, free = int(answer.headers.get("Content-Length", 0)), shutil.disk_usage(self.part.parent).free
+        if length > free:
+            raise OSError(28, f"{length / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """Say in a few words why a request failed."""
-    if getattr(error, "response", None) is not None:
-        return f"answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.exceptions.RetryError):
-        return f"was busy {ATTEMPTS} times"
+    if isinstance(error, _Temporary):
+        return str(error.args[0])
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
+        return f"broke off {ATTEMPTS} times"
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
         return f"sent nothing for {PATIENCE:g} s"
     return f"cannot be reached ({type(error).__name__})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from ser_utils import EMOTIONS, SerError
@@ -90,7 +91,7 @@ def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:
     return codes[code]
 
 
-def _parse_names(folder: Path, pattern: str, row_of) -> tuple[list[dict], list[tuple[str, str]]]:
+def _parse_names(folder: Path, pattern: str, row_of: Callable[..., dict]) -> tuple[list[dict], list[tuple[str, str]]]:
     """Make rows of all sound files whose stem matches the pattern; the others are reported."""
     rows, strangers = [], []
     for path in audio_files(folder):
@@ -232,7 +233,7 @@ def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
     Returns
     -------
     rows, skipped
-        As every parser in `PARSERS`: a dict a recording, and paths left out with the reason.
+        As every parser in `PARSERS`: one dict per recording, and paths left out with the reason.
 
     Raises
     ------
