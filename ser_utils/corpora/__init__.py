@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cards": ["Archive", "CORPORA", "announcement", "card", "default_folder", "label", "slug"],
-        "fetching": ["ATTEMPTS", "fetch"],
+        "fetching": ["fetch"],
         "parsers": ["audio_files"],
+        "resuming": ["ATTEMPTS"],
         "table": [
             "COLUMNS", "HIGHEST_RATE", "LOWEST_RATE", "even_share", "examples", "label_sets", "load",
             "scored", "thin",

@@ -16,7 +16,7 @@ from filelock import FileLock
 from small import one_line, write_silence
 
 from ser_utils import SerError, cli, corpora
-from ser_utils.corpora import fetching
+from ser_utils.corpora import resuming
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -80,8 +80,8 @@ def server(tmp_path, monkeypatch):
     server = Server(tmp_path / "server")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr("ser_utils.corpora.cards.HOSTS", ("127.0.0.1",))
-    monkeypatch.setattr("ser_utils.corpora.fetching.BACKOFF", 0.01)
-    monkeypatch.setattr("ser_utils.corpora.fetching.PATIENCE", 0.4)
+    monkeypatch.setattr("ser_utils.corpora.resuming.BACKOFF", 0.01)
+    monkeypatch.setattr("ser_utils.corpora.resuming.PATIENCE", 0.4)
     yield server
     server.shutdown()
     server.server_close()
@@ -302,7 +302,7 @@ def test_only_listed_hosts_are_asked(offer, server, tmp_path, monkeypatch):
 def test_every_address_of_every_card_is_listed_and_encrypted():
     for card in corpora.CORPORA.values():
         for url in itertools.chain.from_iterable(archive.urls for archive in card.archives):
-            fetching._check_host(url)
+            resuming.check_host(url)
             assert url.startswith("https://")
 
 
