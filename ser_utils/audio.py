@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 #: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
 SAMPLE_RATE = 16_000
 
+_QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise of 16-bit files
+
 
 def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Read a sound file as mono float32.
 
-    Channels are averaged. Another rate is converted by soxr. Samples that are not numbers (broken float files)
-    become silence, with a warning.
+    Channels are averaged. Another rate is converted by soxr. Samples that are not numbers (broken float
+    files) become silence, with a warning.
 
     Parameters
     ----------
@@ -84,36 +86,34 @@ def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
         As `read`.
     """
     import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            yield from _resampled_pieces(file, seconds)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
     import soxr
 
-    check_rate(file.name, file.samplerate)
-    resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1) if file.samplerate != SAMPLE_RATE else None
-    size, samples, made, broken, ended = max(1, round(seconds * file.samplerate)), 0, 0, False, False
-    while not ended:
-        block = file.read(size, dtype="float32", always_2d=True)
-        ended, samples = len(block) < size, samples + len(block)
-        if samples == 0:
-            raise SerError(f"{file.name} holds no samples: leave it out.")
-        broken |= not np.isfinite(block).all()
-        wave = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)
-        if resampler:
-            wave = resampler.resample_chunk(wave, last=ended)
-        if ended:
-            wave = _of_length(wave, -(-samples * SAMPLE_RATE // file.samplerate) - made)
-        made += wave.size
-        if wave.size:
-            yield wave
+    broken, read_so_far, made = False, 0, 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            check_rate(path, file.samplerate)
+            rate, step = file.samplerate, max(1, round(seconds * file.samplerate))
+            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=_QUALITY)
+            ended = False
+            while not ended:
+                block = file.read(step, dtype="float32", always_2d=True)
+                ended = len(block) < step
+                read_so_far += len(block)
+                if not read_so_far:
+                    raise SerError(f"{path} holds no samples: leave it out.")
+                broken |= not np.isfinite(block).all()
+                piece = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)
+                if rate != SAMPLE_RATE:
+                    piece = resampler.resample_chunk(_with_rest(piece, rate, SAMPLE_RATE) if ended else piece, last=ended)
+                if ended:
+                    piece = piece[: _length(read_so_far, rate, SAMPLE_RATE) - made]
+                made += piece.size
+                if piece.size:
+                    yield piece
+    except (soundfile.SoundFileError, OSError) as error:
+        raise _unreadable(path, error) from error
     if broken:
-        warnings.warn(f"{file.name} holds samples that are not numbers; they are read as silence.", stacklevel=3)
+        warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
 
 
 def check_rate(what: str | Path, rate: int) -> None:
@@ -160,15 +160,20 @@ def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return wave
     import soxr
 
-    flat = wave.reshape(-1, wave.shape[-1]).T
-    result = soxr.resample(flat, rate, new_rate)
-    length = -(-wave.shape[-1] * new_rate // rate)
-    return np.ascontiguousarray(_of_length(result, length).T).reshape(*wave.shape[:-1], length)
+    rows = _with_rest(wave.reshape(-1, wave.shape[-1]), rate, new_rate)
+    made = [soxr.resample(row, rate, new_rate, quality=_QUALITY) for row in rows]
+    length = _length(wave.shape[-1], rate, new_rate)
+    return np.stack([row[:length] for row in made]).reshape(*wave.shape[:-1], length)
 
 
-def _of_length(wave: np.ndarray, length: int) -> np.ndarray:
-    """Cut a resampled signal at the end, or append a zero: soxr rounds to a sample more or less."""
-    return np.pad(wave, [(0, max(0, length - len(wave))), *[(0, 0)] * (wave.ndim - 1)])[:length]
+def _length(samples: int, rate: int, new_rate: int) -> int:
+    """Samples after resampling, rounded up."""
+    return -(-samples * int(new_rate) // int(rate))
+
+
+def _with_rest(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Append enough silence that soxr, which rounds lengths, computes the last sample too."""
+    return np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, 2 * -(-rate // new_rate))])
 
 
 def cut_segments(
@@ -230,7 +235,7 @@ def cut_segments(
     sample = 1 / SAMPLE_RATE  # shorter rests are rounding
     whole = np.floor((duration - seconds + sample) / hop).astype(int) + 1  # pieces that fit
     whole = np.maximum(whole, 1)
-    rest = duration - ((whole - 1) * hop + seconds)  # heard by no piece yet
+    rest = duration - ((whole - 1) * hop + seconds)  # in no segment yet
     coverage = (duration - whole * hop) / seconds  # of the next piece
     tail = (rest > sample) & (coverage >= min_coverage)
 
@@ -270,11 +275,11 @@ def read_segments(
         `samples` is the segment's length times the sample rate, rounded.
     """
     paths = dict(zip(clips["clip"], clips["path"], strict=True))
-    heard, wave = None, np.empty(0, np.float32)
+    loaded, wave = None, np.empty(0, np.float32)
     columns = (segments[name].to_numpy() for name in ("clip", "start", "end", "padding"))
     for clip, start, end, padding in zip(*columns, strict=True):
-        if clip != heard:
-            heard, wave = clip, read(paths[clip], sample_rate=sample_rate)
+        if clip != loaded:
+            loaded, wave = clip, read(paths[clip], sample_rate=sample_rate)
         # 1e-4: two lengths that differ by floating-point noise round alike.
         samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
         first = first_sample(start, samples, wave.size, sample_rate)

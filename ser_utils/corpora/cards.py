@@ -1,4 +1,7 @@
-"""Corpus cards (`cards.toml`): what is known of each corpus before a file is opened, and where to download it."""
+"""Corpus cards: what is known of each corpus before a file is opened, and where it is to be had.
+
+Figures and judgements come from the publication that `citation` names, unless a card says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,21 @@ HOSTS = (
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file of a corpus, or a file to put beside its recordings.
+    """A zip file of a corpus, or a metadata file to put beside its recordings.
 
-    `urls` are tried in turn. `hash` is `"md5:…"` or `"sha256:…"`; None if none is published, or if the host makes the
-    file anew for each download, as GitHub does. `copies_differ`: copies with other bytes exist (ShEMO on Dropbox), so
-    another hash is only a warning and the names of the recordings decide. `size` is in bytes, where known. `folder`
-    is the place of the content below the corpus's folder. The corpus is complete without an `optional` archive.
+    Attributes
+    ----------
+    urls : tuple of str
+        Tried in turn.
+    hash : str or None
+        `"md5:…"` or `"sha256:…"`. None: none is published, or the file is made afresh for each download, as GitHub's
+        archives are.
+    folder : str
+        Where the content goes below the corpus's folder.
+    size : int or None
+        In bytes, where known.
+    copies_differ : bool
+        Copies with other bytes exist (ShEMO's on Dropbox): another hash is only warned of, the recordings' names decide.
     """
 
     urls: tuple[str, ...]
@@ -35,17 +47,21 @@ class Archive:
     folder: str = ""
     size: int | None = None
     copies_differ: bool = False
-    optional: bool = False
 
     @property
     def name(self) -> str:
         """File name, such as "female.zip"."""
         return self.urls[0].split("?")[0].rsplit("/", 1)[-1]
 
+    @property
+    def optional(self) -> bool:
+        """Whether the corpus is complete without it: true of metadata files."""
+        return not self.name.endswith(".zip")
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus card."""
+    """A corpus card; `cards.toml` explains the fields."""
 
     name: str
     title: str
@@ -62,45 +78,42 @@ class Corpus:
     recording: str = ""
     annotation: str = ""
     problems: tuple[str, ...] = ()
-    n_clips: int = 0  # clips of the complete corpus; 0: unknown
-    names_sha256: str = ""  # of the clip names, sorted, one per line; "": clips are only counted
-    rare: tuple[str, ...] = ()  # emotions with too few clips to be scored, unless asked for
+    n_clips: int = 0
+    names_sha256: str = ""
+    rare: tuple[str, ...] = ()
     archives: tuple[Archive, ...] = ()
 
     def facts(self) -> dict[str, str]:
         """What the card says, by heading, in reading order; what is not known is left out."""
-        size = f"{self.n_clips} clips, {self.hours:.1f} hours" if self.n_clips and self.hours else ""
-        return {
-            heading: text
-            for heading, text in {
-                "Language": self.language,
-                "What it is": self.description,
-                "Speakers": self.speakers,
-                "Size": size,
-                "Emotions": self.emotions,
-                "How they were elicited": self.elicitation,
-                "Recording": self.recording,
-                "Annotators and agreement": self.annotation,
-                "Known problems": " ".join(self.problems),
-                "Licence": self.licence,
-                "Citation": self.citation,
-                "Home": self.homepage,
-            }.items()
-            if text
+        texts = {
+            "Language": self.language,
+            "What it is": self.description,
+            "Speakers": self.speakers,
+            "Size": f"{self.n_clips} clips, {self.hours:.1f} hours" if self.n_clips and self.hours else "",
+            "Emotions": self.emotions,
+            "How they were elicited": self.elicitation,
+            "Recording": self.recording,
+            "Annotators and agreement": self.annotation,
+            "Known problems": " ".join(self.problems),
+            "Licence": self.licence,
+            "Citation": self.citation,
+            "Home": self.homepage,
         }
+        return {heading: text for heading, text in texts.items() if text}
 
 
-def _read_cards() -> dict[str, Corpus]:
-    cards = {}
-    for name, entry in tomllib.loads((Path(__file__).parent / "cards.toml").read_text(encoding="utf-8")).items():
-        entry = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-        archives = (Archive(**{**archive, "urls": tuple(archive["urls"])}) for archive in entry.pop("archives", ()))
-        cards[name] = Corpus(name=name, archives=tuple(archives), **entry)
-    return cards
+def _read(file: Path) -> dict[str, Corpus]:
+    """Read the cards; lists become tuples, so that a card can be compared and used as a key."""
+    corpora = {}
+    for name, entry in tomllib.loads(file.read_text(encoding="utf-8")).items():
+        archives = tuple(Archive(**{**archive, "urls": tuple(archive["urls"])}) for archive in entry.pop("archives", ()))
+        lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
+        corpora[name] = Corpus(name=name, archives=archives, **{**entry, **lists})
+    return corpora
 
 
-#: The cards of `cards.toml`, by name.
-CORPORA = _read_cards()
+#: The known corpora, by name.
+CORPORA: dict[str, Corpus] = _read(Path(__file__).with_name("cards.toml"))
 
 
 def card(corpus: str | Path) -> Corpus:
@@ -157,3 +170,27 @@ def slug(corpus: str | Path) -> str:
 def default_folder(name: str) -> Path:
     """Say where a corpus lies when no folder is given: `data/demo`, else `data/raw/<name>`."""
     return ROOT / "data" / "demo" if name == "demo" else ROOT / "data" / "raw" / name
+
+
+def announcement(name: str, folder: str | Path | None = None) -> str:
+    """Describe what `fetch` will download, for people to read before it starts.
+
+    Parameters
+    ----------
+    name : str
+        A name in `CORPORA`.
+    folder : str or Path, optional
+        Where it is to go.
+    """
+    known = card(name)
+    lines = [
+        f"{known.title}: {known.description}",
+        f"  licence   {known.licence}",
+        f"  citation  {known.citation}",
+        f"  to        {folder or default_folder(name)}",
+    ]
+    for archive in known.archives:
+        size = f"{archive.size / 1e6:.0f} MB" if archive.size else "size told by the server"
+        lines.append(f"  from      {archive.urls[0]} ({size}; {archive.hash or 'no checksum published'})")
+        lines += [f"            or {url}" for url in archive.urls[1:]]
+    return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""One small parser a corpus: what its own file names and metadata say of each recording.
+"""One small parser per corpus: what its file names and metadata say of each recording.
 
-A parser knows names only; it opens no sound. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
+A parser opens no sound file. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
 reads) under the corpus's own names, wherever they lie below the folder.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ser_utils import EMOTIONS, SerError
@@ -65,19 +65,23 @@ def canonical_emotion(name: str) -> str | None:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List the sound files of a folder and its sub-folders by their endings, sorted.
+    """List the sound files in a folder and below.
 
-    Hidden files are left out, and with them what macOS writes beside recordings (`._a.wav`, `__MACOSX/`).
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        Files with an ending of `AUDIO_ENDINGS` in any case, sorted. Hidden files and folders are left out, and so are the
+        files that macOS adds (`._*`, `__MACOSX/`), which hold no sound.
     """
     found = []
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        found += [
-            Path(place, name)
-            for name in sorted(files)
-            if name.lower().endswith(AUDIO_ENDINGS) and not name.startswith(".")
-        ]
-    return found
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [Path(place, name) for name in files if name.lower().endswith(AUDIO_ENDINGS) and name[0] != "."]
+    return sorted(found)
 
 
 def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -97,13 +101,13 @@ def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     SerError
         If a folder is missing or none of them holds a sound file.
     """
-    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
-    for folder in folders:
-        if not folder.exists():
-            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
-    files = [file for place in folders for file in (audio_files(place) if place.is_dir() else [place])]
+    places = [Path(place) for place in ([folders] if isinstance(folders, (str, Path)) else folders)]
+    for place in places:
+        if not place.exists():
+            raise SerError(f"{place} is not there: name recordings, or folders of them.")
+    files = [file for place in places for file in (audio_files(place) if place.is_dir() else [place])]
     if not files:
-        names = ", ".join(map(str, folders))
+        names = ", ".join(map(str, places))
         raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
     return files
 
@@ -115,7 +119,7 @@ def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:
     return codes[code]
 
 
-def _parse_names(folder: Path, pattern: str, row_of) -> tuple[list[dict], list[tuple[str, str]]]:
+def _parse_names(folder: Path, pattern: str, row_of: Callable[..., dict]) -> tuple[list[dict], list[tuple[str, str]]]:
     """Make rows of all sound files whose stem matches the pattern; the others are reported."""
     rows, strangers = [], []
     for path in audio_files(folder):
