@@ -23,7 +23,9 @@ RATE = audio.SAMPLE_RATE
 _SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
 MELS, MFCCS = 20, 13
 _CENTRE = 280  # middle of the 560 samples that the nano's frame 0 sees
-_CACHE_VERSION = 1
+#: Share of the speech that is held back to watch the loss.
+HELD_BACK = 0.03
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,21 @@ class Speech:
     targets : ndarray, shape=(frames, dims), float16
         What is regressed, standardised; see `_relative`.
     clips : int
+        Recordings to learn from.
+    frames : int
+        Frames to learn from; those behind them are held back, whole folders, to watch the loss on new voices.
     """
 
     samples: np.ndarray
     acoustics: np.ndarray
     targets: np.ndarray
     clips: int
+    frames: int
 
     @property
     def hours(self) -> float:
-        """Length of the speech."""
-        return self.samples.size / RATE / 3600
+        """Length of the speech to learn from."""
+        return self.frames * STRIDE / RATE / 3600
 
 
 def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -81,6 +87,33 @@ def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     return files
 
 
+def hold_back(files: Sequence[Path], *, share: float = HELD_BACK, seed: int = 0) -> list[Path]:
+    """Choose recordings that are not learned from: whole folders, since a folder is most often a speaker.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    share : float
+        The chosen folders hold at most this share of the bytes.
+    seed : int
+        Of the order in which folders are looked at; each is taken where it still fits.
+
+    Returns
+    -------
+    list of Path
+        In the order of `files`; empty when every folder is too large.
+    """
+    size: dict[Path, int] = {}
+    for file in files:
+        size[file.parent] = size.get(file.parent, 0) + file.stat().st_size
+    folders, room, chosen = list(size), share * sum(size.values()), set()
+    for i in np.random.default_rng(seed).permutation(len(folders)):
+        if size[folders[i]] <= room:
+            chosen.add(folders[i])
+            room -= size[folders[i]]
+    return [file for file in files if file.parent in chosen]
+
+
 def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
     """Decode folders of speech and measure them once; later calls read the flat arrays back.
 
@@ -98,39 +131,46 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
         Memory-mapped.
     """
     files = sound_files(folders)
+    held = set(hold_back(files))
+    files = [f for f in files if f not in held] + [f for f in files if f in held]
     key = json.dumps([_CACHE_VERSION, [[str(f), f.stat().st_size] for f in files]])
     home = Path(cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (home / "done.json").is_file():
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "bounds.npy").is_file():
-            _decode(files, home, progress)
+            _decode(files, home, len(files) - len(held), progress)
         samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
         measured = measure(samples, progress=progress)
         acoustics, targets = _relative(measured, bounds)
         save_array(home / "acoustics.npy", acoustics)
         save_array(home / "targets.npy", targets.astype(np.float16))
-        write_json(home / "done.json", {"clips": len(files), "hours": samples.size / RATE / 3600})
+        facts = {"clips": len(files) - len(held), "held_back": len(held), "frames": int(np.load(home / "frames.npy"))}
+        write_json(home / "done.json", facts)
     arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
-    return Speech(*arrays, clips=json.loads((home / "done.json").read_text())["clips"])
+    facts = json.loads((home / "done.json").read_text())
+    return Speech(*arrays, clips=facts["clips"], frames=facts["frames"])
 
 
-def _decode(files: list[Path], home: Path, progress: bool) -> None:
+def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    parts, bounds = [], [0]
-    for path in tqdm(files, desc="decode", unit="file", disable=not progress):
+    parts, bounds, frames = [], [0], 0
+    for i, path in enumerate(tqdm(files, desc="decode", unit="file", disable=not progress)):
         try:
             wave = audio.read(path)
         except SerError:
             continue  # a broken file among thousands is no reason to stop; the count of clips shows it
-        frames = -(-wave.size // STRIDE)
-        whole = np.zeros(frames * STRIDE, np.int16)
+        count = -(-wave.size // STRIDE)
+        whole = np.zeros(count * STRIDE, np.int16)
         whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
         parts.append(whole)
-        bounds.append(bounds[-1] + frames)
+        bounds.append(bounds[-1] + count)
+        if i < learned:
+            frames = bounds[-1]
     if not parts:
         raise SerError(f"none of the {len(files)} sound files could be read.")
     save_array(home / "samples.npy", np.concatenate(parts))
+    save_array(home / "frames.npy", np.asarray(frames))
     save_array(home / "bounds.npy", np.asarray(bounds))
 
 
