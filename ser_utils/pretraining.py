@@ -34,7 +34,7 @@ from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from ser_utils import SerError, encoders, precisions
-from ser_utils.objectives import Student, Teacher, corrupt, mask_frames, normalise
+from ser_utils.objectives import Student, Teacher, as_products, corrupt, mask_frames, normalise
 from ser_utils.unlabelled import (
     MFCCS,
     RATE,
@@ -305,6 +305,8 @@ class _Run:
         elif not saved:
             begun = encoders.begin(model_config, seed=seed, filters=recipe.filters)
             self.student.encoder.load_state_dict(begun.state_dict())
+        if self.device.type == "cpu":
+            as_products(self.student.encoder.feature_extractor.conv_layers[0].conv)
         self.student.to(self.device).train()
         decayed = [p for p in self.student.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(

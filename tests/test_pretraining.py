@@ -285,6 +285,14 @@ def test_first_filters_answer_to_a_tone_whatever_its_phase():
     assert abs(int(heard[0].argmax()) - int(heard[1].argmax())) <= 1
 
 
+def test_the_first_convolution_can_be_computed_as_products():
+    torch.manual_seed(0)
+    conv, waves = torch.nn.Conv1d(1, 8, 400, stride=160), torch.randn(2, 1, 4000)
+    expected = conv(waves)
+    objectives.as_products(conv)
+    torch.testing.assert_close(conv(waves), expected)
+
+
 def test_noise_is_as_much_as_asked_for_and_rooms_keep_the_level():
     waves = torch.randn(64, 8000) * 0.1
     same = objectives.corrupt(waves, np.random.default_rng(0), noise=0.0, room=0.0)
