@@ -135,8 +135,8 @@ class Recipe:
         Changes to `nano_config`.
     """
 
-    step_seconds: float = 48.0
-    crop_seconds: tuple[float, ...] = (6.0,)
+    step_seconds: float = 24.0
+    crop_seconds: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     learning_rate: float = 1.5e-3
     warmup_steps: int = 500
     decay: float = 0.1
@@ -152,9 +152,9 @@ class Recipe:
     teacher: str | None = None
     teacher_layer: int | None = None
     start: str | None = None
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 120.0
     checkpoint_steps: int | None = None
-    log_steps: int = 50
+    log_steps: int = 100
     model: dict = field(default_factory=dict)
 
 
