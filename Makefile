@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce lab test test-all lint readme diagrams lock clean
+.PHONY: help setup reproduce lab test test-all lint readme lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -50,13 +50,10 @@ test-all: $(READY) ## Run all tests, the slow ones too (ONLY="-m browser" or ONL
 	$(PYTEST) $(ONLY)
 
 lint: $(READY) ## Check the style of the module and the tests
-	$(BIN)/ruff check ser_utils tests
+	$(BIN)/ruff check ser_utils tests tools
 
 readme: $(READY) ## Put the results of figures/*/scores.csv into README.md
-	$(BIN)/python -m ser_utils.readme
-
-diagrams: $(READY) ## Draw figures/diagrams/*.svg again
-	$(BIN)/python -m ser_utils.diagrams
+	$(BIN)/python tools/readme_tables.py
 
 # Versions already pinned stay; `make lock UPGRADE=--upgrade` moves them. --universal: one file for every platform
 # and Python from 3.11 on. No index or host is written into the file.

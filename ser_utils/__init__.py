@@ -6,6 +6,12 @@ Data flows one way through four tables: **clips** (a row is a recording), **segm
 Nothing heavy is imported here, so that `import ser_utils` and `ser --help` stay quick.
 """
 
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 __version__ = "0.1.0"
 
 #: Canonical emotion names, in the order in which every table and figure lists them.
@@ -17,3 +23,33 @@ class SerError(ValueError):
 
     The command line prints it without a traceback and ends with exit status 2.
     """
+
+
+#: The checkout. Found by the package and not by the working directory: `ser run` works in the checkout's root,
+#: JupyterLab in `notebooks/`.
+ROOT = Path(__file__).resolve().parents[1]
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when the block ends without an error.
+
+    Readers see the old file or the whole new one; an interrupted writer leaves the old one as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")  # keeps the suffix: savefig reads it
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+def digest(*parts: str | bytes | Path) -> str:
+    """Short content hash of texts, bytes and files, in order."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as file:
+                part = hashlib.file_digest(file, "blake2b").digest()
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "big") + data)
+    return state.hexdigest()

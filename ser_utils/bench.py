@@ -22,21 +22,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchaudio import transforms
 
-from ser_utils import (
-    SerError,
-    audio,
-    cards,
-    corpora,
-    encoders,
-    evaluation,
-    features,
-    intervals,
-    models,
-    plain,
-    precisions,
-)
-from ser_utils.workspace import Workspace
+from ser_utils import SerError, audio, corpora, encoders, evaluation, features, models
+from ser_utils.pipeline import Workspace
 
 #: Multiplications and additions of a wav2vec2-base for a second of audio, counted with torch's `FlopCounterMode`.
 BASE_WORK = 13.7e9
@@ -144,7 +135,7 @@ def _plain(encoder: encoders.Encoder):
     from transformers import AutoFeatureExtractor, AutoModel
 
     folder = encoders.find(encoder.name)
-    with encoders._quiet():
+    with encoders.quiet():
         return AutoModel.from_pretrained(folder).float().eval(), AutoFeatureExtractor.from_pretrained(folder)
 
 
@@ -209,7 +200,7 @@ def training(
         )
 
     def other():
-        return plain.cross_validate(frames, segments, clips, folds, seeds, model)
+        return plain_cross_validate(frames, segments, clips, folds, seeds, model)
 
     def agree(a, b):
         found = evaluation.compare(a, b, resamples=2000)
@@ -254,10 +245,10 @@ def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> C
     speaker = np.repeat(np.arange(speakers), each)
     truth = random.integers(0, 6, speaker.size)
     guess = np.where(random.random(speaker.size) < 0.5, truth, random.integers(0, 6, speaker.size))
-    counts = intervals.confusions_by_unit(speaker, truth, guess, speakers, 6)[None]
+    counts = evaluation.confusions_by_unit(speaker, truth, guess, speakers, 6)[None]
 
     def ours():
-        return intervals.bootstrap(intervals.weighted(counts, intervals.uar), speakers, resamples=resamples, seed=0)
+        return evaluation.bootstrap(evaluation.weighted(counts, evaluation.uar), speakers, resamples=resamples, seed=0)
 
     def other():
         rows = [np.flatnonzero(speaker == k) for k in range(speakers)]
@@ -287,10 +278,10 @@ def starting() -> Case:
 @contextmanager
 def warm_run(corpus: str = "demo", data: Path | None = None) -> Iterator[Case]:
     """`ser run` of notebook 01 when it is up to date, beside papermill running it again (features are kept in both)."""
-    from ser_utils import dependencies, pipeline, workspace
+    from ser_utils import ROOT, pipeline
 
-    path = next((workspace.ROOT / "notebooks").glob("01_*.ipynb"))
-    declared = dependencies.Notebook.read(path).defaults
+    path = next((ROOT / "notebooks").glob("01_*.ipynb"))
+    declared = pipeline.Notebook.read(path).defaults
     with tempfile.TemporaryDirectory() as folder:
         places = {side: Path(folder) / side for side in ("ours", "other")}
 
@@ -324,7 +315,7 @@ def _random_base():
     """A folder with an encoder of the size of facebook/wav2vec2-base: random weights take as long as trained ones."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-    with tempfile.TemporaryDirectory() as folder, encoders._quiet():
+    with tempfile.TemporaryDirectory() as folder, encoders.quiet():
         Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
         Wav2Vec2FeatureExtractor().save_pretrained(folder)
         yield folder
@@ -361,7 +352,7 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     some = table.iloc[:: max(1, len(table) // clips)].head(clips).reset_index(drop=True)
     machine = {
         "processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "corpus": cards.label(corpus), "fp32_tflops": round(peak(), 3), "bf16_tflops": round(peak("bfloat16"), 3),
+        "corpus": corpora.label(corpus), "fp32_tflops": round(peak(), 3), "bf16_tflops": round(peak("bfloat16"), 3),
     }  # fmt: skip
     rows = []
 
@@ -373,7 +364,7 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     with _random_base() as folder:
         base = encoders.load(folder)
         machine["precision"], machine["share_of_peak"] = base.precision, {}
-        for precision in dict.fromkeys((base.precision, "fp32", precisions.choose("int8", torch.device("cpu")))):
+        for precision in dict.fromkeys((base.precision, "fp32", encoders.choose("int8", torch.device("cpu")))):
             same = precision == base.precision
             encoder = base if same else encoders.load(folder, device="cpu", precision=precision)
             name = f"wav2vec2-base size, {{}}, {precision}"
@@ -414,3 +405,120 @@ def _processor() -> str:
             if text.startswith("model name"):
                 return text.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+class PlainNetwork(nn.Module):
+    """`networks.segment_network` with the usual modules: the same layers in the same order, parameters too.
+
+    Parameters
+    ----------
+    mean, deviation : Tensor, shape=(dims,)
+        Of pairs of frames.
+    n_classes : int
+    model : SegmentCNN
+        Width, dropout and masking.
+    """
+
+    def __init__(self, mean: torch.Tensor, deviation: torch.Tensor, n_classes: int, model: models.SegmentCNN):
+        super().__init__()
+        width, self.masking = model.width, model.masking
+        self.register_buffer("mean", mean[:, None])
+        self.register_buffer("deviation", deviation[:, None])
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(len(mean), width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
+            nn.Conv1d(width, width, 5, padding=2, bias=False), nn.MaxPool1d(2, ceil_mode=True),
+            nn.BatchNorm1d(width), nn.ReLU(),
+            nn.Conv1d(width, 2 * width, 3, padding=1, bias=False), nn.BatchNorm1d(2 * width), nn.ReLU(),
+        )  # fmt: skip
+        self.dropout = nn.Dropout(model.dropout)
+        self.classify = nn.Linear(4 * width, n_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`(n, frames, dims)` → `(n, n_classes)`."""
+        x = nn.functional.avg_pool1d(x.transpose(1, 2), 2)
+        x = (x - self.mean) / self.deviation
+        if self.training and self.masking:
+            dims, frames = (max(1, round(self.masking * size)) for size in x.shape[1:])
+            x = transforms.FrequencyMasking(dims, iid_masks=True)(x)
+            x = transforms.TimeMasking(frames, iid_masks=True)(x)
+        x = self.convolutions(x)
+        x = torch.cat([x.mean(-1), x.var(-1, unbiased=False).clamp(min=1e-5).sqrt()], dim=1)
+        return self.classify(self.dropout(x))
+
+
+def plain_cross_validate(
+    frames: np.ndarray,
+    segments: pd.DataFrame,
+    clips: pd.DataFrame,
+    folds: pd.Series,
+    seeds: tuple[int, ...],
+    model: models.SegmentCNN,
+) -> pd.DataFrame:
+    """The same folds, held-out speakers, epochs and rates as `evaluation.cross_validate` of `model`, one training after another.
+
+    Parameters
+    ----------
+    frames : ndarray, shape=(segments, frames, dims)
+    segments, clips : DataFrame
+    folds : Series
+        Fold by clip.
+    seeds : tuple of int
+    model : SegmentCNN
+        Its settings; stops nowhere early.
+
+    Returns
+    -------
+    DataFrame
+        A predictions table.
+    """
+    of_segment = clips.set_index("clip").loc[segments["clip"]]
+    names = sorted(set(of_segment.emotion))
+    y, groups = np.searchsorted(names, of_segment.emotion), of_segment.speaker.to_numpy()
+    fold = folds.loc[segments["clip"]].to_numpy()
+    X = torch.from_numpy(np.asarray(frames, np.float32))  # noqa: N806
+    tables = []
+    for seed in seeds:
+        probabilities = np.zeros((len(X), len(names)))
+        for number in np.unique(fold):
+            torch.manual_seed(seed)
+            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            fit, held = (train[part] for part in models.hold_out(y[train], groups[train], model.validation, seed))
+            pairs = nn.functional.avg_pool1d(X[fit].transpose(1, 2), 2)
+            mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
+            network = PlainNetwork(mean, deviation, len(names), model)
+            loader = DataLoader(
+                TensorDataset(X[fit], torch.from_numpy(y[fit])),
+                batch_size=model.batch_size,
+                shuffle=True,
+                drop_last=len(fit) > model.batch_size,
+            )
+            epochs = models.default_epochs(len(loader)) if model.epochs is None else model.epochs
+            counts = np.bincount(y[fit], minlength=len(names))
+            loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(names) * counts), dtype=torch.float32))
+            optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate, weight_decay=model.weight_decay)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, model.learning_rate, total_steps=epochs * len(loader)
+            )
+            best, kept = -1.0, None
+            for _ in range(epochs):
+                network.train()
+                for batch, codes in loader:
+                    optimiser.zero_grad()
+                    loss_of(network(batch), codes).backward()
+                    optimiser.step()
+                    schedule.step()
+                network.eval()
+                with torch.no_grad():
+                    hit = (network(X[held]).argmax(1).numpy() == y[held]) if len(held) else np.ones(1)
+                score = np.mean([hit[y[held] == k].mean() for k in np.unique(y[held])]) if len(held) else 0.0
+                if score > best:
+                    best, kept = score, {k: v.clone() for k, v in network.state_dict().items()}
+            network.load_state_dict(kept)
+            with torch.no_grad():
+                probabilities[test] = network(X[test]).softmax(1).numpy()
+        tables.append(pd.DataFrame(probabilities, columns=names).assign(seed=seed))
+    base = pd.DataFrame({
+        "system": "other", "fold": fold, "clip": segments["clip"].to_numpy(), "start": segments["start"].to_numpy(float),
+        "end": segments["end"].to_numpy(float), "speaker": groups, "emotion": of_segment.emotion.to_numpy(),
+    })  # fmt: skip
+    return pd.concat([base.join(table) for table in tables], ignore_index=True)

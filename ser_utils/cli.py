@@ -232,18 +232,18 @@ def _positive(kind: type):
 
 
 def _corpora(options: argparse.Namespace) -> int:
-    from ser_utils import cards
-    from ser_utils.parsers import audio_files
+    from ser_utils import corpora
+    from ser_utils.corpora import audio_files
 
     if options.corpus:
-        card = cards.describe(options.corpus)
+        card = corpora.card(options.corpus)
         print(f"{card.title} ({card.name})")
         for heading, text in card.facts().items():
             print(textwrap.fill(f"{heading}: {text}", 100, initial_indent="  ", subsequent_indent="    "))
         return 0
     rows = [("name", "language", "on disk", "licence", "title")]
-    for name, card in cards.CORPORA.items():
-        count = len(audio_files(cards.default_folder(name)))
+    for name, card in corpora.CORPORA.items():
+        count = len(audio_files(corpora.default_folder(name)))
         rows.append((name, card.language, f"{count} clips" if count else "no", card.licence, card.title))
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
@@ -259,12 +259,12 @@ def _short_warnings() -> None:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from ser_utils import fetching
+    from ser_utils import corpora
 
     _short_warnings()
     if not options.source:
-        print(fetching.announcement(options.corpus, options.dir), file=sys.stderr)
-    print(fetching.fetch(options.corpus, options.dir, source=options.source))
+        print(corpora.announcement(options.corpus, options.dir), file=sys.stderr)
+    print(corpora.fetch(options.corpus, options.dir, source=options.source))
     return 0
 
 
@@ -295,9 +295,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_utils import recognizer, unlabelled
+    from ser_utils import pretraining, recognizer
 
-    files = unlabelled.sound_files(options.files)
+    files = pretraining.sound_files(options.files)
     if options.plot and len(files) > 1:
         raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
     model = recognizer.EmotionRecognizer.from_pretrained(_model(options))
@@ -331,13 +331,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> Path:
-    from ser_utils import workspace
+    from ser_utils import ROOT
 
-    return options.model or workspace.ROOT / "data" / "processed" / "demo" / "recognizer"
+    return options.model or ROOT / "data" / "processed" / "demo" / "recognizer"
 
 
 def _draw(file: Path, said, target: Path) -> None:
-    from ser_utils import audio, error_plots, plots, workspace
+    from ser_utils import audio, plots, replacing
 
     if said.seconds > 600:
         raise SerError(
@@ -345,17 +345,17 @@ def _draw(file: Path, said, target: Path) -> None:
         )
     plots.use_style()
     title = f"{file.name} · {said.decision() or 'undecided'}"
-    figure = error_plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)
-    with workspace.replacing(target) as temporary:
+    figure = plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)
+    with replacing(target) as temporary:
         figure.savefig(temporary, dpi=130)
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ser_utils import exporting
+    from ser_utils import recognizer
 
     folder = _model(options)
     print("tracing both networks and comparing them with PyTorch, about a minute …", file=sys.stderr)
-    for name, difference in exporting.to_onnx(folder).items():
+    for name, difference in recognizer.to_onnx(folder).items():
         megabytes = (folder / name).stat().st_size / 1e6
         print(f"{folder / name}  {megabytes:.1f} MB, differs from PyTorch by {difference:.0e} of the largest value")
     return 0

@@ -7,6 +7,8 @@ import nbformat
 import numpy as np
 import soundfile
 
+from ser_utils import cli
+
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SOLUTION = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 
@@ -41,3 +43,24 @@ def write_corpus(folder: Path) -> Path:
     table = folder / "mine.csv"
     table.write_text("path,emotion,speaker\n" + "\n".join(rows) + "\n")
     return table
+
+
+def refused(capsys, *arguments) -> str:
+    """Run a command that must be refused with status 2 and one line; return the line."""
+    capsys.readouterr()
+    assert cli.main([str(a) for a in arguments]) == 2
+    said = capsys.readouterr()
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("ser: error: ") and "Traceback" not in said.err
+    return lines[0]
+
+
+def write_silence(path, seconds=0.1, sample_rate=16_000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(seconds * sample_rate)), sample_rate)
+    return path
+
+
+def one_line(caught):
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -1,66 +1,71 @@
 """How the module hangs together: who may import whom, and what stays unloaded until it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
-PACKAGE = Path(__file__).resolve().parents[1] / "ser_utils"
+PACKAGE = REPOSITORY / "ser_utils"
 
-#: From left to right as data flows (DESIGN). A module may import from its own row and from rows above it.
-ROWS = [
-    {"__init__"},
-    {"cluster", "precisions"},
-    {"parsers"},
-    {"cards"},
-    {"corpora", "fetching"},
-    {"audio"},
-    {"unlabelled"},
-    {"encoders", "objectives", "pretraining"},
-    {"store", "features"},
-    {"temperature"},
-    {"networks", "training", "splits", "models"},
-    {"intervals", "predictions", "crossvalidation", "calibration", "audit", "evaluation"},
-    {"attribution", "error_analysis", "exploration", "acoustics", "feature_space", "pitfalls", "probing",
-     "familiarity", "recognizer"},
-    {"plots", "corpus_plots", "score_plots", "curve_plots", "error_plots", "explanation_plots"},
-    {"widgets"},
-    {"workspace"},
-    {"report", "dependencies", "execution", "pipeline", "readme", "plain", "bench", "exporting", "diagrams"},
-    {"cli"},
-]
-RANK = {module: number for number, row in enumerate(ROWS) for module in row}
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+#: The rooms in the order in which data flows. A room imports from rooms on its left, never from those on its right.
+ROOMS = ["corpora", "audio", "encoders", "features", "models", "evaluation", "analysis", "plots", "pretraining",
+         "recognizer", "pipeline", "bench", "cli"]  # fmt: skip
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imported(module: str) -> set[str]:
-    """Modules of the package that a module imports, at its top or inside a function."""
-    names = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ser_utils.")}
-        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "ser_utils"):
-            assert not node.level, f"{module}: write `from ser_utils import …`, the tests and `ser run` read that"
-            inner = node.module.split(".")[1:2]
-            names |= set(inner) if inner else {alias.name for alias in node.names} & set(MODULES)
-    return names
+def room_of(path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_from_its_left(module):
-    assert module in RANK, f"{module} has no place in the order: add it to a row here"
-    for other in imported(module):
-        assert RANK[other] <= RANK[module], f"{module} must not import {other}, which comes after it"
+def imported(path) -> list[tuple[str, str]]:
+    """What a file imports of the package, at its top or inside a function: pairs of room and name."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "ser_utils"):
+            assert not node.level, f"{path}: write `from ser_utils.… import …`"
+            room, names = node.module.split(".")[1:2], [alias.name for alias in node.names]
+            found += [(room[0], name) for name in names] if room else [(name, "") for name in names if name in ROOMS]
+    return found
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    waiting = {module: imported(module) - {module} for module in MODULES}
-    while free := [module for module, needs in waiting.items() if not needs & waiting.keys()]:
-        for module in free:
-            del waiting[module]
-    assert not waiting, f"a circle among {', '.join(waiting)}"
+def test_the_package_holds_the_rooms_and_nothing_else():
+    entries = {room_of(path) for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert entries == {"__init__", *ROOMS}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_rooms_on_its_left_and_only_public_names(path):
+    room = room_of(path)
+    if room == "__init__":
+        assert not imported(path)
+        return
+    for other, name in imported(path):
+        assert ROOMS.index(other) <= ROOMS.index(room), f"{room} must not import {other}, which comes after it"
+        assert other == room or not name.startswith("_"), f"{room} imports the private name {other}.{name}"
+
+
+def test_no_files_of_a_room_import_each_other_in_a_circle():
+    for room in ROOMS:
+        files = {path.stem: path for path in SOURCES if room_of(path) == room and path.stem != "__init__"}
+        waiting = {
+            name: set(re.findall(rf"from ser_utils\.{room}\.(\w+) import", path.read_text(encoding="utf-8"))) & set(files)
+            for name, path in files.items()
+        }
+        while free := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+            for name in free:
+                del waiting[name]
+        assert not waiting, f"a circle among {', '.join(waiting)} of {room}"
+
+
+@pytest.mark.parametrize("room", [path.parent.name for path in SOURCES if path.name == "__init__.py" and path.parent != PACKAGE])
+def test_every_public_name_of_a_room_is_there_and_none_hides_a_file(room):
+    package = __import__(f"ser_utils.{room}", fromlist=["__all__"])
+    files = {path.stem for path in (PACKAGE / room).glob("*.py")}
+    for name in package.__all__:
+        assert getattr(package, name) is not None and name not in files, f"ser_utils.{room}.{name}"
 
 
 HEAVY = {"torch", "torchaudio", "transformers", "librosa", "opensmile", "sklearn", "scipy", "matplotlib", "seaborn", "pandas",
@@ -77,6 +82,12 @@ def test_the_command_line_loads_nothing_heavy_before_it_knows_what_to_do(stateme
 
 
 def test_deciding_what_to_run_loads_no_model_and_no_notebook_machinery():
-    code = "import ser_utils.pipeline, sys; print(*sys.modules)"
+    code = "from ser_utils import pipeline; pipeline.run; import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "librosa", "sklearn", "matplotlib", "papermill", "nbconvert"} & set(loaded)
+
+
+def test_the_drawing_shows_the_imports_between_rooms():
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8"), re.M))
+    used = {(other, room_of(path)) for path in SOURCES for other, _ in imported(path) if other != room_of(path)}
+    assert drawn == used

@@ -263,7 +263,7 @@ def test_a_stream_of_nothing_or_of_text_is_refused_as_when_read(tmp_path):
 USES = """
 import sys
 import numpy as np
-from ser_utils import audio, error_analysis, exploration
+from ser_utils import analysis, audio, features
 
 print("waits", flush=True)
 audio.load_librosa()
@@ -276,8 +276,8 @@ def compiled():
 
 before = compiled()
 wave = np.random.default_rng(0).normal(0, 0.1, 8000).astype("float32")
-exploration.f0_contour(wave, 16000)
-error_analysis.perturbed(wave, semitones=2, tempo=1.5)
+features.f0_contour(wave, 16000)
+analysis.perturbed(wave, semitones=2, tempo=1.5)
 assert before and compiled() == before, "something was compiled after the lock was given back"
 """
 

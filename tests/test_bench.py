@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import write_corpus
 
-from ser_utils import SerError, audio, bench, cli, corpora, encoders, models, networks, plain
+from ser_utils import SerError, audio, bench, cli, corpora, encoders, models
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_the_plain_network_is_the_same_network():
     torch.manual_seed(0)
     mean, deviation = torch.randn(16), torch.rand(16) + 0.5
     model = models.SegmentCNN(width=8, dropout=0.0, masking=0.0)
-    ours = networks.segment_network(mean, deviation, 4, width=8, dropout=0.0, masking=0.0)
-    other = plain.Network(mean, deviation, 4, model)
+    ours = models.segment_network(mean, deviation, 4, width=8, dropout=0.0, masking=0.0)
+    other = bench.PlainNetwork(mean, deviation, 4, model)
     with torch.no_grad():
         for a, b in zip(ours.parameters(), other.parameters(), strict=True):
             b.copy_(a.reshape(b.shape))

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from small import write_corpus, write_notebook
+from small import refused, write_corpus, write_notebook
 
-from ser_utils import cards, cli, encoders, pipeline
+from ser_utils import cli, corpora, encoders
 
 
 @pytest.fixture
@@ -23,19 +23,11 @@ def checkout(tmp_path, monkeypatch):
     """Notebooks of our own in place of the checkout's."""
     notebooks = tmp_path / "checkout" / "notebooks"
     notebooks.mkdir(parents=True)
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr("ser_utils.pipeline.running.ROOT", tmp_path / "checkout")
     write_notebook(notebooks, "01_only", "# Only", "count = 1  # how many", "assert count < 5, 'too many'")
     return notebooks
 
 
-def refused(capsys, *arguments) -> str:
-    """Run a command that must be refused with status 2 and one line; return the line."""
-    capsys.readouterr()
-    assert cli.main([str(a) for a in arguments]) == 2
-    said = capsys.readouterr()
-    lines = said.err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("ser: error: ") and "Traceback" not in said.err
-    return lines[0]
 
 
 def test_run_ends_with_the_place_of_the_report(checkout, corpus, tmp_path, capsys):
@@ -125,14 +117,14 @@ def test_pretraining_on_nothing_is_status_2(tmp_path, capsys):
 
 
 def test_corpora_lists_each_with_its_licence_and_what_is_on_disk(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cards, "REPOSITORY", tmp_path)
+    monkeypatch.setattr("ser_utils.corpora.cards.ROOT", tmp_path)
     place = tmp_path / "data" / "raw" / "nemo" / "samples"
     place.mkdir(parents=True)
     for name in ("a.wav", "b.FLAC", "c.txt"):
         (place / name).touch()
     assert cli.main(["corpora"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == {"name", *cards.CORPORA}
+    assert set(lines) == {"name", *corpora.CORPORA}
     assert "2 clips" in lines["nemo"] and "CC BY-NC-SA 4.0" in lines["nemo"]
     assert " no " in lines["emodb"]
 

@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ser_utils"
-MODULES = sorted(path.stem for path in PACKAGE.glob("[a-z]*.py"))
-WITH_EXAMPLES = [name for name in MODULES if ">>>" in (PACKAGE / f"{name}.py").read_text(encoding="utf-8")]
+
+
+def source(module: str) -> str:
+    return (PACKAGE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
+
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("[a-z]*.py")
+)
+WITH_EXAMPLES = [name for name in MODULES if ">>>" in source(name)]
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)
@@ -26,13 +35,13 @@ def test_there_are_examples_that_run():
 
 def public_functions():
     """Functions and methods without an underscore, as `module.name` and their syntax tree."""
-    for path in (PACKAGE / f"{name}.py" for name in MODULES):
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+    for name in MODULES:
+        body = ast.parse(source(name)).body
         classes = [node for node in body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
         for owner in [None, *classes]:
             for node in owner.body if owner else body:
                 if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                    yield f"{path.stem}.{owner.name + '.' if owner else ''}{node.name}", node
+                    yield f"{name}.{owner.name + '.' if owner else ''}{node.name}", node
 
 
 @pytest.mark.parametrize("name, function", list(public_functions()), ids=lambda value: value if isinstance(value, str) else "")

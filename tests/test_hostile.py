@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from small import write_corpus
 
-from ser_utils import SerError, audio, cards, cli, corpora, features, fetching, pipeline
+from ser_utils import SerError, audio, cli, corpora, features, pipeline
+from ser_utils.corpora import table
 
 RATE = 16_000
 NOISE = (0.1 * np.random.default_rng(0).normal(size=RATE)).astype("float32")
@@ -110,7 +111,7 @@ def test_hours_of_sound_are_measured_a_piece_at_a_time(tmp_path):
     with soundfile.SoundFile(tmp_path / "long.flac", "w", RATE, 1) as file:
         for _ in range(180):
             file.write(np.zeros(60 * RATE, np.float32))
-    assert corpora._decoded(str(tmp_path / "long.flac")) == (3 * 3600 * RATE, RATE, "")
+    assert table._decoded(str(tmp_path / "long.flac")) == (3 * 3600 * RATE, RATE, "")
     assert max(map(len, audio.stream(tmp_path / "long.flac"))) <= 61 * RATE
 
 
@@ -192,12 +193,12 @@ ARCHIVES = [
 
 @pytest.mark.parametrize(("content", "expected"), [row[1:] for row in ARCHIVES], ids=[row[0] for row in ARCHIVES])
 def test_an_archive_is_refused_and_nothing_lands_anywhere(tmp_path, monkeypatch, content, expected):
-    monkeypatch.setattr(fetching, "LARGEST_UNPACKED", 100_000)
-    card = dataclasses.replace(cards.CORPORA["emodb"], archives=(cards.Archive(("https://zenodo.org/a.zip",)),))
-    monkeypatch.setitem(cards.CORPORA, "emodb", card)
+    monkeypatch.setattr("ser_utils.corpora.fetching.LARGEST_UNPACKED", 100_000)
+    card = dataclasses.replace(corpora.CORPORA["emodb"], archives=(corpora.Archive(("https://zenodo.org/a.zip",)),))
+    monkeypatch.setitem(corpora.CORPORA, "emodb", card)
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(SerError, match=expected) as caught:
-        fetching.fetch("emodb", tmp_path / "deep" / "inside", source=[tmp_path / "a.zip"])
+        corpora.fetch("emodb", tmp_path / "deep" / "inside", source=[tmp_path / "a.zip"])
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "deep", ".inside-download", ".lock"}
 

@@ -8,9 +8,10 @@ import shutil
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import readme_tables as readme
 from conftest import REPOSITORY
 
-from ser_utils import SerError, cards, cli, corpora, encoders, readme, recognizer, store
+from ser_utils import SerError, cli, corpora, encoders, recognizer
 
 README = REPOSITORY / "README.md"
 
@@ -103,7 +104,7 @@ def test_every_command_is_one_that_exists():
 def test_ser_takes_the_options_as_printed(words):
     options = cli._parser().parse_args(words)  # argparse ends the test where it does not
     if words[0] in {"run", "fetch"}:
-        cards.describe(options.corpus)
+        corpora.card(options.corpus)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_every_command_of_readme_explains_itself(words, capsys):
 
 def test_the_python_examples_run_one_after_the_other(desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
-    monkeypatch.setattr(store, "CACHE", desk / "cache")
+    monkeypatch.setattr("ser_utils.features.store.CACHE", desk / "cache")
     examples = blocks("python")
     assert len(examples) == 4
     names: dict = {}
@@ -151,4 +152,4 @@ def test_the_python_examples_run_one_after_the_other(desk, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "uar" in said and "difference" in said
     assert set(names["judged"]["system"]) == {"forest"} and len(names["judged"]) == len(names["segments"])
-    assert {type(s["label"]) for s in names["recognizer"]("recording.wav")} == {str}
+    assert {type(s["label"]) for s in names["judge"]("recording.wav")} == {str}

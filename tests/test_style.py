@@ -10,7 +10,7 @@ CONFIG = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encod
 
 
 def test_ruff_finds_nothing():
-    command = [sys.executable, "-m", "ruff", "check", "ser_utils", "tests", "notebooks"]
+    command = [sys.executable, "-m", "ruff", "check", "ser_utils", "tests", "tools", "notebooks"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

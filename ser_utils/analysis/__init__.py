@@ -1,0 +1,28 @@
+"""What one or two notebooks need beside the scores: recordings, acoustics, feature space, errors, attribution."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "acoustics": [
+            "ACOUSTICS", "EXPECTED", "centre_by_speaker", "compare_with_expected", "contrasts",
+            "effect_sizes", "measures_of",
+        ],  # fmt: skip
+        "attribution": ["deletion_curves", "integrated_gradients", "occlusion"],
+        "errors": [
+            "VALENCE_AROUSAL", "agreement", "confusion_pairs", "correct", "group_accuracy", "judge",
+            "mean_curve", "overlap", "perturbed", "shrunken", "vote",
+        ],  # fmt: skip
+        "mistakes": [
+            "BlindCNN", "PeekingCNN", "WRONG_SLICE", "accuracy_over_uar", "best_per_fold",
+            "cross_validate_peeking", "narrowband", "paired_gain", "published_results", "random_clip_folds",
+            "random_segment_folds", "shuffled_texts", "wrong_slice_folds",
+        ],  # fmt: skip
+        "recordings": [
+            "SHORTCUTS", "SHORTCUTS_AT_16_KHZ", "audit_files", "file_properties", "measure_recordings",
+            "shortcut_test",
+        ],  # fmt: skip
+        "space": ["flat_map", "neighbours", "tell_speakers", "variance_explained"],
+    },
+)

@@ -1,0 +1,16 @@
+"""Clips tables: one row per recording, from a corpus by name or from any table; and the cards of the corpora."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cards": ["Archive", "CORPORA", "card", "default_folder", "label", "slug"],
+        "fetching": ["ATTEMPTS", "announcement", "fetch"],
+        "parsers": ["audio_files"],
+        "table": [
+            "COLUMNS", "HIGHEST_RATE", "LOWEST_RATE", "even_share", "examples", "label_sets", "load",
+            "scored", "thin",
+        ],  # fmt: skip
+    },
+)

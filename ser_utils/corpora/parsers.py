@@ -1,0 +1,301 @@
+"""One small parser a corpus: what its own file names and metadata say of each recording.
+
+A parser knows names only; it opens no sound. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
+reads) under the corpus's own names, wherever they lie below the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from ser_utils import EMOTIONS, SerError
+
+AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+#: Sets of labels of ShEMO besides the file names', and where they stand.
+SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
+SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
+
+#: Other names under which the canonical emotions appear in metadata of corpora and in CSVs.
+SYNONYMS = {
+    "angry": "anger", "ang": "anger", "rage": "anger", "bored": "boredom", "calmness": "calm",
+    "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "scared": "fear", "anxiety": "fear",
+    "happy": "happiness", "hap": "happiness", "joy": "happiness", "joyful": "happiness", "neu": "neutral",
+    "sad": "sadness", "surprised": "surprise",
+}  # fmt: skip
+
+_SHEMO_CODES = {"A": "anger", "H": "happiness", "S": "sadness", "W": "surprise", "F": "fear", "N": "neutral"}
+_EMODB_CODES = {
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear",
+    "F": "happiness", "T": "sadness", "N": "neutral",
+}  # fmt: skip
+_EMODB_MALE = {"03", "10", "11", "12", "15"}
+_EMODB_FEMALE = {"08", "09", "13", "14", "16"}
+_EMODB_TEXTS = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+_RAVDESS_CODES = {
+    "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",
+    "05": "anger", "06": "fear", "07": "disgust", "08": "surprise",
+}  # fmt: skip
+_RAVDESS_TEXTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
+
+
+def canonical_emotion(name: str) -> str | None:
+    """Give the canonical name of an emotion, or None if it is not known.
+
+    >>> canonical_emotion(" Angry "), canonical_emotion("envy")
+    ('anger', None)
+    """
+    name = name.strip().lower()
+    name = SYNONYMS.get(name, name)
+    return name if name in EMOTIONS else None
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List sound files below a folder by their ending, sorted; hidden ones and macOS's shadows left out."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        found += [
+            Path(place, name)
+            for name in sorted(files)
+            if name.lower().endswith(AUDIO_ENDINGS) and not name.startswith(".")
+        ]
+    return found
+
+
+def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:
+    if code not in codes:
+        allowed = ", ".join(f"{key} ({value})" for key, value in codes.items())
+        raise SerError(f"Unknown emotion code '{code}' in {path}: allowed are {allowed}.")
+    return codes[code]
+
+
+def _parse_names(folder: Path, pattern: str, row_of) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Make rows of all sound files whose stem matches the pattern; the others are reported."""
+    rows, strangers = [], []
+    for path in audio_files(folder):
+        match = re.fullmatch(pattern, path.stem)
+        if match:
+            rows.append({"clip": path.stem, "path": str(path), **row_of(path, *match.groups())})
+        else:
+            strangers.append((str(path), "not a name of this corpus"))
+    return rows, strangers
+
+
+def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:
+    """Read every set of labels of ShEMO that is there: set → clip → emotion.
+
+    `filename` is from the sound files' names; `shemo_json` and `modified` hold what the JSONs say, also of names that no
+    file has.
+
+    Raises
+    ------
+    SerError
+        If a name or a JSON holds an unknown emotion, or a JSON is damaged.
+    """
+    rows, _ = _parse_shemo(folder, "filename")
+    sets = {"filename": {row["clip"]: row["emotion"] for row in rows}}
+    for labels, name in SHEMO_JSON.items():
+        entries = _shemo_metadata(folder, [name])
+        if entries is not None:
+            sets[labels] = {clip: _json_emotion(entry, clip, name) for clip, entry in entries.items()}
+    return sets
+
+
+def _json_emotion(entry: dict, clip: str, name: str) -> str:
+    emotion = canonical_emotion(str(entry.get("emotion", "")))
+    if emotion is None:
+        raise SerError(f"Unknown emotion '{entry.get('emotion')}' of {clip} in {name}.")
+    return emotion
+
+
+def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Parse ShEMO and its imitations: `female/F01A01.wav` is speaker F01, anger, recording 01."""
+    wanted = SHEMO_JSON.get(labels)
+    # Hundreds of transcripts in `shemo.json` belong to other recordings; the corrected file comes first.
+    known = [wanted] if wanted else ["transcripts.json", "modified_shemo.json", "shemo.json"]
+    entries = _shemo_metadata(folder, known)
+    if wanted and entries is None:
+        raise SerError(
+            f"labels='{labels}' needs {wanted} in {folder} or {folder.resolve().parent / 'shemo_metadata'}: "
+            f"see {SHEMO_HOME}, or use labels='filename'."
+        )
+
+    def row_of(path, speaker, code, _number):
+        emotion = _emotion(_SHEMO_CODES, code, path)
+        entry = (entries or {}).get(path.stem, {})
+        if wanted:
+            emotion = _json_emotion(entry, path.stem, wanted) if entry else None
+        gender = "female" if speaker[0] == "F" else "male"
+        return {"speaker": speaker, "emotion": emotion, "gender": gender, "text": entry.get("transcript")}
+
+    rows, strangers = _parse_names(folder, r"([FM]\d\d)([A-Z])(\d\d)", row_of)
+    # 162 of the 3000 file names are not in shemo.json: they have no label there.
+    strangers += [(row["path"], f"not in {wanted}") for row in rows if row["emotion"] is None]
+    return [row for row in rows if row["emotion"] is not None], strangers
+
+
+def _shemo_metadata(folder: Path, names: list[str]) -> dict[str, dict] | None:
+    """Read the first metadata JSON found, keyed by recording name without ending."""
+    parent = folder.resolve().parent
+    for name in names:
+        for place in (folder, parent / "shemo_metadata", parent):
+            if (place / name).is_file():
+                try:
+                    content = json.loads((place / name).read_text(encoding="utf-8"))
+                    return {Path(key).stem: dict(entry) for key, entry in content.items()}
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise SerError(f"{place / name} is not a ShEMO metadata file: {error}.") from error
+    return None
+
+
+def _parse_emodb(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Parse EMO-DB: `03a01Fa.wav` is speaker 03, text a01, Freude (happiness), version a."""
+
+    def row_of(path, speaker, text, code):
+        gender = "male" if speaker in _EMODB_MALE else "female" if speaker in _EMODB_FEMALE else None
+        emotion = _emotion(_EMODB_CODES, code, path)
+        text = _EMODB_TEXTS.get(text, text)
+        return {"speaker": speaker, "emotion": emotion, "gender": gender, "text": text}
+
+    return _parse_names(folder, r"(\d\d)([ab]\d\d)([A-Z])[a-z]?", row_of)
+
+
+def _parse_ravdess(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Parse RAVDESS speech: `03-01-06-01-02-01-12` is audio, speech, fear, …, sentence 02, …, actor 12."""
+
+    def row_of(path, code, statement, actor):
+        emotion = _emotion(_RAVDESS_CODES, code, path)
+        gender = "male" if int(actor) % 2 else "female"
+        return {"speaker": actor, "emotion": emotion, "gender": gender, "text": _RAVDESS_TEXTS.get(statement)}
+
+    return _parse_names(folder, r"03-01-(\d\d)-\d\d-(\d\d)-\d\d-(\d\d)", row_of)
+
+
+def _parse_nemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Parse nEMO: `data.tsv` names the files of `samples/`."""
+    table = folder / "data.tsv"
+    if not table.is_file():
+        raise SerError(f"No data.tsv in {folder}: give the folder that holds nEMO's data.tsv and samples/.")
+    files = {path.stem: path for path in audio_files(folder / "samples")}
+    rows, missing = [], []
+    for entry in _read_table(table, ["file_id", "emotion", "speaker_id"], separator="\t"):
+        stem = Path(entry["file_id"]).stem
+        if stem not in files:
+            missing.append((entry["file_id"], "in data.tsv, not in samples"))
+            continue
+        emotion = canonical_emotion(entry["emotion"])
+        if emotion is None:
+            raise SerError(f"Unknown emotion '{entry['emotion']}' of {entry['file_id']} in {table}.")
+        rows.append(
+            {
+                "clip": stem,
+                "path": str(files[stem]),
+                "speaker": entry["speaker_id"].strip(),  # stored with leading blanks
+                "emotion": emotion,
+                "gender": _gender(entry.get("gender", "")),
+                "text": entry.get("raw_text") or None,
+            }
+        )
+    return rows, missing
+
+
+def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Parse a reader's own list of recordings.
+
+    Parameters
+    ----------
+    table : Path
+        A CSV with the columns `path` (relative to the CSV's folder), `emotion`, `speaker`, and optionally `clip`, `gender`
+        and `text`.
+
+    Returns
+    -------
+    rows, skipped
+        As every parser in `PARSERS`: a dict a recording, and paths left out with the reason.
+
+    Raises
+    ------
+    SerError
+        If the CSV or a recording is missing, a column is, an emotion is unknown, or a speaker is empty.
+    """
+    if not table.is_file():
+        raise SerError(f"No file {table}: check the path of the CSV.")
+    with table.open("rb") as file:
+        head = file.readline(10_000)
+    separator = ";" if head.count(b";") > head.count(b",") else ","  # as spreadsheets write where 0,5 is a half
+    entries = _read_table(table, ["path", "emotion", "speaker"], separator)
+    paths = [Path(os.path.abspath(table.parent / entry["path"].strip())) for entry in entries]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise SerError(
+            f"{table} names {len(missing)} files that do not exist, the first is {missing[0]}: "
+            f"paths are relative to the CSV's folder."
+        )
+    # Stems make short clip ids; where two folders use the same ones, the paths as written tell them apart.
+    stems = [path.stem for path in paths]
+    if len(set(stems)) < len(stems):
+        stems = [str(Path(entry["path"].strip()).with_suffix("")) for entry in entries]
+    rows = []
+    for number, (entry, path, stem) in enumerate(zip(entries, paths, stems, strict=True), start=2):
+        emotion, speaker = canonical_emotion(entry["emotion"]), entry["speaker"].strip()
+        if emotion is None:
+            raise SerError(
+                f"{table}, line {number}: unknown emotion '{entry['emotion']}', allowed are {', '.join(EMOTIONS)}."
+            )
+        if not speaker:
+            raise SerError(f"{table}, line {number}: the speaker is empty; folds are made by speaker.")
+        rows.append(
+            {
+                "clip": entry.get("clip", "").strip() or stem,
+                "path": str(path),
+                "speaker": speaker,
+                "emotion": emotion,
+                "gender": _gender(entry.get("gender", "")),
+                "text": entry.get("text") or None,
+            }
+        )
+    return rows, []
+
+
+def _gender(name: str) -> str | None:
+    return {"f": "female", "w": "female", "female": "female", "woman": "female",
+            "m": "male", "male": "male", "man": "male"}.get(name.strip().lower())  # fmt: skip
+
+
+def _read_table(table: Path, needed: list[str], separator: str = ",") -> list[dict[str, str]]:
+    """Read a text table as dictionaries of strings; an error names the columns it lacks and those it has."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(table, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:  # of decoding, or of parsing
+        raise SerError(f"{table} cannot be read as a table: {str(error).splitlines()[0]}.") from error
+    frame.columns = [str(name).strip() for name in frame.columns]
+    lacking = [name for name in needed if name not in frame.columns]
+    if lacking:
+        raise SerError(f"{table} has no column {', '.join(lacking)}; it has {', '.join(frame.columns)}.")
+    return frame.to_dict("records")
+
+
+#: Parser of each corpus: `(folder, labels)` → rows without duration and sample rate, and `(path, reason)` of unusable files.
+PARSERS = {
+    "demo": _parse_shemo,
+    "shemo": _parse_shemo,
+    "emodb": _parse_emodb,
+    "ravdess": _parse_ravdess,
+    "nemo": _parse_nemo,
+}

@@ -1,0 +1,333 @@
+"""Corpora: from a folder of recordings (or a CSV) to a **clips** table.
+
+A corpus is one card in `cards` and one parser in `parsers`, a small function that knows the corpus's own file names.
+Everything else (reading headers, checks, messages) is shared.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import EMOTIONS, SerError
+from ser_utils.corpora.cards import CORPORA, Corpus, card, default_folder, label
+from ser_utils.corpora.parsers import AUDIO_ENDINGS, PARSERS, SHEMO_JSON, parse_csv, shemo_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
+#: Outside of this a file holds no speech, or its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
+LOWEST_RATE, HIGHEST_RATE = 2_000, 1_000_000
+LABELS = ("filename", *SHEMO_JSON)
+
+
+# -------------------------------------------------------------------------------------------------- loading
+
+
+def load(
+    corpus: str | Path,
+    data: str | Path | None = None,
+    *,
+    labels: str = "filename",
+    strict: bool = False,
+    decode: bool = False,
+) -> pd.DataFrame:
+    """Read a corpus into a clips table.
+
+    Parameters
+    ----------
+    corpus : str or Path
+        A name in `CORPORA`, or the path of a CSV with columns `path` (relative to the CSV), `emotion`,
+        `speaker` and optionally `clip`, `gender`, `text`.
+    data : str or Path, optional
+        Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository when left out.
+        Not used with a CSV.
+    labels : {"filename", "shemo_json", "modified"}
+        ShEMO only: labels from the file names, from `shemo.json` or from `modified_shemo.json`. The JSON is
+        looked for in the folder, in a folder `shemo_metadata` beside it, and beside it.
+    strict : bool
+        Raise instead of warn when a recording cannot be used.
+    decode : bool
+        Decode every recording to its end instead of trusting its header: finds damaged files, and counts what is there.
+
+    Returns
+    -------
+    DataFrame
+        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical), `gender` ("female", "male" or
+        None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip.
+        `attrs["skipped"]` lists the paths left out, `attrs["corpus"]` holds the label.
+
+    Raises
+    ------
+    SerError
+        In one line, if the corpus is unknown, absent, unreadable or unusable (one speaker, one emotion, …).
+
+    Examples
+    --------
+    >>> clips = load("demo")
+    >>> sorted(set(clips["emotion"]))
+    ['anger', 'fear', 'happiness', 'neutral', 'sadness', 'surprise']
+    """
+    import pandas as pd
+
+    known = card(corpus)
+    if labels not in LABELS:
+        raise SerError(f"labels='{labels}' is not one of {', '.join(LABELS)}.")
+    if labels != "filename" and known.name != "shemo":
+        raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
+    if str(corpus) in CORPORA:
+        folder = Path(data) if data is not None else default_folder(known.name)
+        _check_folder(known, folder, given=data is not None)
+        rows, skipped = PARSERS[known.name](folder, labels)
+        source = str(folder)
+    else:
+        rows, skipped = parse_csv(Path(corpus))
+        source = str(corpus)
+
+    readable = []
+    with ThreadPoolExecutor() as pool:
+        lengths = pool.map(_decoded if decode else _length, [row["path"] for row in rows])
+        for row, (frames, rate, problem) in zip(rows, lengths, strict=True):
+            if problem:
+                skipped.append((row["path"], problem))
+            else:
+                readable.append({**row, "duration": frames / rate, "sample_rate": rate})
+    if skipped:
+        total = len(skipped) + len(readable)
+        message = f"{len(skipped)} of {total} recordings left out: {_name_some(skipped)}"
+        if strict:
+            raise SerError(f"{message} Remove them, or run without strict.")
+        warnings.warn(message, stacklevel=2)
+    if not readable:
+        raise SerError(
+            f"No readable recordings of {known.title} in {source}: expected {', '.join(AUDIO_ENDINGS[:3])} "
+            f"files under the corpus's own names."
+        )
+
+    clips = pd.DataFrame(readable, columns=list(COLUMNS)).sort_values("clip", ignore_index=True)
+    # Object columns keep None as None; pandas' str type would turn it into NaN.
+    clips = clips.astype({"gender": object, "text": object, "duration": float, "sample_rate": int})
+    clips[["gender", "text"]] = clips[["gender", "text"]].where(clips[["gender", "text"]].notna(), None)
+    _check_table(clips, source)
+    clips.attrs["skipped"] = [path for path, _ in skipped]
+    clips.attrs["corpus"] = label(corpus)
+    return clips
+
+
+def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFrame:
+    """Read all sets of labels that a corpus comes with, side by side.
+
+    Parameters
+    ----------
+    corpus, data
+        As in `load`. Only ShEMO has more than one set.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip that any set knows (index: clip), a column a set (`filename`, `shemo_json`, `modified`), missing
+        where a set does not know the clip.
+
+    Raises
+    ------
+    SerError
+        If the corpus has one set only, or is not there, or a set is damaged.
+    """
+    import pandas as pd
+
+    known = card(corpus)
+    if known.name != "shemo":
+        raise SerError(f"{known.title} has one set of labels: there is nothing to compare.")
+    folder = Path(data) if data is not None else default_folder(known.name)
+    _check_folder(known, folder, given=data is not None)
+    return pd.DataFrame(shemo_labels(folder)).rename_axis("clip").sort_index()
+
+
+def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Divide a clips table into the clips that are scored and those whose emotion is too rare for that.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    corpus : str or Path
+        Name of a corpus, whose card says which emotions are rare (ShEMO: fear), or the path of a CSV.
+    classes : {"usual", "all"}
+        "all" scores the rare ones, too.
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        Scored, and left out; both are clips tables, and the second one is empty for most corpora.
+
+    Raises
+    ------
+    SerError
+        If `classes` is something else.
+    """
+    if classes not in ("usual", "all"):
+        raise SerError(f"classes='{classes}' is neither usual nor all.")
+    rare = clips["emotion"].isin(card(corpus).rare if classes == "usual" else ())
+    return clips[~rare].reset_index(drop=True), clips[rare].reset_index(drop=True)
+
+
+def _check_folder(known: Corpus, folder: Path, *, given: bool) -> None:
+    if folder.is_dir():
+        return
+    fetch_it = f", or run `ser fetch {known.name}`" if known.archives else ""
+    if given:
+        raise SerError(f"No folder {folder} for {known.title}: check --data{fetch_it}.")
+    raise SerError(f"{known.title} is not in {folder}: say where it is with --data DIR{fetch_it}.")
+
+
+def _check_table(clips: pd.DataFrame, source: str) -> None:
+    twice = clips.loc[clips["clip"].duplicated(keep=False)]
+    if len(twice):
+        first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
+        raise SerError(
+            f"{twice['clip'].nunique()} clip ids occur more than once in {source}, "
+            f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies."
+        )
+    for column, reason in (
+        ("speaker", "two speakers are needed, since one is tested who was not trained on"),
+        ("emotion", "two emotions are needed, since there is nothing to tell apart"),
+    ):
+        if clips[column].nunique() < 2:
+            only = clips[column].iloc[0]
+            raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
+
+
+def _name_some(skipped: list[tuple[str, str]], most: int = 5) -> str:
+    """Name the first few files left out, with reasons, in one line."""
+    named = ", ".join(f"{Path(path).name} ({reason})" for path, reason in skipped[:most])
+    return f"{named} and {len(skipped) - most} more." if len(skipped) > most else f"{named}."
+
+
+def _length(path: str) -> tuple[int, int, str]:
+    """Frames, sample rate, and what is wrong with a sound file as far as its header tells."""
+    try:
+        frames, rate = _header(path)
+    except OSError:
+        return 0, 0, "not readable as audio"
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        return 0, rate, f"a sample rate of {rate} Hz"
+    return frames, rate, "" if frames else "no samples"
+
+
+def _decoded(path: str) -> tuple[int, int, str]:
+    """As `_length`, with the frames that decoding gives; a piece at a time, since a recording may last hours."""
+    import soundfile
+
+    frames, rate, problem = _length(path)
+    if problem:
+        return frames, rate, problem
+    try:
+        with soundfile.SoundFile(path) as sound:
+            frames = sum(len(block) for block in sound.blocks(1 << 18, dtype="float32"))
+    except (soundfile.SoundFileError, OSError):
+        return 0, rate, "damaged"
+    return frames, rate, "" if frames else "damaged"
+
+
+def _header(path: str) -> tuple[int, int]:
+    """Return frames and sample rate of a sound file without decoding it; OSError if it is none.
+
+    libsndfile takes 1.3 ms to open a Vorbis file since it sets up the decoder: 6 s for nEMO's 4481 clips,
+    in each notebook. The two numbers lie in the first and the last Ogg page (RFC 3533, section 6; Vorbis I
+    specification, section 4.2.2). Whatever looks unusual there is left to libsndfile.
+    """
+    import soundfile
+
+    with open(path, "rb") as file:
+        head = file.read(58)
+        if head[:4] == b"OggS" and head[26:35] == b"\x01\x1e\x01vorbis":
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 65_536))  # no Ogg page is longer
+            tail = file.read()
+            last = tail.rfind(b"OggS")
+            rate = int.from_bytes(head[40:44], "little")
+            frames = int.from_bytes(tail[last + 6 : last + 14], "little", signed=True)
+            same_stream = tail[last + 14 : last + 18] == head[14:18]
+            # A recording cut out of a stream starts with a high count: fewer than 4 kbit/s cannot be.
+            if last >= 0 and same_stream and rate > 0 and 0 < frames < size * 8 / 4000 * rate:
+                return frames, rate
+    try:
+        with soundfile.SoundFile(path) as sound:
+            return sound.frames, sound.samplerate
+    except soundfile.SoundFileError as error:
+        raise OSError(str(error)) from error
+
+
+def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.DataFrame:
+    """Keep at most `per_speaker` clips of each speaker, drawn evenly over that speaker's emotions.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    per_speaker : int or None
+        Clips kept; None keeps all.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `clips` in their order.
+    """
+    if per_speaker is None:
+        return clips
+    shuffled = clips.sample(frac=1, random_state=seed)
+    # Each speaker deals one clip of every emotion, then a second one of every emotion, and so on.
+    turn = shuffled.groupby(["speaker", "emotion"]).cumcount()
+    dealt = shuffled.assign(turn=turn).sort_values("turn", kind="stable")
+    kept = dealt.groupby("speaker").head(per_speaker)["clip"]
+    return clips[clips["clip"].isin(kept)].reset_index(drop=True)
+
+
+def even_share(clips: pd.DataFrame, total: int) -> int:
+    """Find how many clips of each speaker `thin` may keep so that at most `total` remain (one a speaker at least).
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    total : int
+        Clips altogether.
+    """
+    counts = clips["speaker"].value_counts().to_numpy()
+    shares = np.arange(1, counts.max() + 1)
+    kept = np.minimum(counts, shares[:, None]).sum(axis=1)
+    return int(max(1, (kept <= total).sum()))
+
+
+def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
+    """Choose one clip of each emotion for listening: one speaker if possible, of usual length.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    seconds : float
+        Wished length; among a speaker's clips of an emotion the one nearest to it (in ratio) is chosen.
+
+    Returns
+    -------
+    DataFrame
+        One row an emotion, in canonical order. The speaker with most emotions (then most clips) gives as many
+        as they have; other speakers the rest.
+    """
+    spread = clips.groupby("speaker").agg(emotions=("emotion", "nunique"), clips=("clip", "size"))
+    rank = spread.sort_values(["emotions", "clips"], ascending=False, kind="stable").reset_index()["speaker"]
+    place = clips["speaker"].map({speaker: i for i, speaker in enumerate(rank)})
+    distance = np.abs(np.log(clips["duration"].clip(lower=1e-3) / seconds))
+    ordered = clips.assign(place=place, distance=distance).sort_values(["place", "distance", "clip"])
+    chosen = ordered.groupby("emotion").head(1).set_index("emotion", drop=False)
+    return chosen.loc[[e for e in EMOTIONS if e in chosen.index], list(clips.columns)].reset_index(drop=True)

@@ -1,0 +1,13 @@
+"""Encoders of the wav2vec 2.0 family: from waveforms to frames, each segment by itself."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet"],
+        "loading": ["find", "load"],
+        "precision": ["AlongWidth", "Int8Linear", "autocast", "choose"],
+        "start": ["begin"],
+    },
+)

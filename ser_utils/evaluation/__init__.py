@@ -1,0 +1,27 @@
+"""From features to predictions, and from predictions to scores with intervals over speakers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "confidence": [
+            "calibrate", "calibration", "coverage_at", "reliability", "risk_coverage", "suspect_labels",
+            "temperatures",
+        ],  # fmt: skip
+        "crossvalidation": ["cross_validate"],
+        "intervals": [
+            "METHODS", "bootstrap", "confusions_by_unit", "holm", "interval", "macro_f1",
+            "permutation_test", "recall", "uar", "wa", "weighted",
+        ],  # fmt: skip
+        "leaks": ["audit"],
+        "predictions": [
+            "COLUMNS", "FLOOR", "at_level", "counts", "decided", "emotions_of", "one_system", "to_clips",
+            "validate",
+        ],  # fmt: skip
+        "scoring": [
+            "compare", "compare_many", "confusion", "confusion_table", "recalls", "scores", "scores_by",
+        ],  # fmt: skip
+        "speaker_folds": ["check_folds", "folds"],
+    },
+)

@@ -1,0 +1,173 @@
+"""The loop that trains on some speakers and judges the others."""
+
+import inspect
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import EMOTIONS, SerError, features
+from ser_utils.evaluation.predictions import name_rows, validate
+from ser_utils.evaluation.speaker_folds import check_folds, training_rows
+
+#: Seconds of work left below which `cross_validate` stays in this process: new ones first import torch and
+#: scikit-learn, which takes about as long as two of them then save. They are kept for the cross-validations after
+#: this one, and a notebook seldom has only one.
+WORTH_PROCESSES = 5.0
+
+#: When processes last finished work, by `time.monotonic`. joblib keeps them for five minutes without work; while they
+#: are there, nothing is to be saved by staying out of them.
+_processes_used = -math.inf
+_KEPT = 240.0
+
+
+# ----------------------------------------------------------------------------------------- cross-validation
+
+
+def cross_validate(
+    estimator,
+    X,
+    segments: pd.DataFrame,
+    clips: pd.DataFrame,
+    *,
+    folds: pd.Series | np.ndarray,
+    system: str,
+    seeds: Sequence[int] = (0,),
+    n_jobs: int = 1,
+    progress: bool = True,
+    text_disjoint: bool = False,
+    allow_leaks: bool = False,
+) -> pd.DataFrame:
+    """Train on the other folds, judge this one: out-of-fold predictions of every segment.
+
+    Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. With `n_jobs` above
+    one they run in joblib's processes, unless these are not running yet and starting them would take longer than
+    the jobs; on the cluster where one is named (see `cluster`).
+
+    Parameters
+    ----------
+    estimator : scikit-learn classifier
+        Cloned for every job. Parameters called `random_state` (nested ones too) are set to the seed; the
+        speakers of the training rows are passed as `groups` when `fit` has such an argument.
+    X : array, shape=(segments, ...)
+        Row i belongs to row i of `segments`. A `numpy.memmap` is opened by each process, not copied to it.
+    folds : Series or int array
+        Fold of each clip, from `folds`; with `allow_leaks` also an array with the fold of each *segment*.
+    system : str
+        Name written into the table.
+    seeds : sequence of int
+        One run each. An estimator without randomness needs one, the default.
+    text_disjoint : bool
+        The folds were made with `text_disjoint=True`: train on clips that share neither speaker nor text
+        with the tested ones.
+    allow_leaks : bool
+        Skip `check_folds`. Only for showing what such a mistake does (notebook 08).
+
+    Returns
+    -------
+    DataFrame
+        Predictions at segment level, ordered by seed, then as `segments`: `system, seed, fold, clip, start,
+        end, speaker, emotion` and one probability column for each emotion of the corpus. A class that a
+        fold's training part lacked (only with `allow_leaks`) has probability 0 there.
+
+    Raises
+    ------
+    SerError
+        If rows do not match, a segment's clip is not in `clips`, or the folds leak (see `check_folds`).
+    """
+    from joblib import delayed
+    from sklearn.base import clone
+    from tqdm.auto import tqdm
+
+    if len(X) != len(segments):
+        raise SerError(
+            f"{len(X)} rows of features for {len(segments)} segments: extract the features from these very segments"
+        )
+    rows = _segment_clips(segments, clips)
+    if isinstance(folds, pd.Series):
+        if not allow_leaks:
+            check_folds(folds, clips, text_disjoint=text_disjoint)
+        fold = rows["clip"].map(folds).to_numpy()
+    elif allow_leaks and len(folds) == len(segments):
+        fold = np.asarray(folds)
+    else:
+        raise SerError("folds must be a Series of fold by clip, as evaluation.folds returns it")
+    if pd.isna(fold).any():
+        raise SerError(f"segments, {name_rows(segments.index[pd.isna(fold)])}: the clip has no fold")
+    names = [emotion for emotion in EMOTIONS if emotion in set(clips["emotion"])]
+    emotion, speaker = rows["emotion"].to_numpy(dtype=object), rows["speaker"].to_numpy(dtype=object)
+    takes_groups = "groups" in inspect.signature(estimator.fit).parameters
+
+    jobs = []
+    for seed, number in itertools.product(seeds, np.unique(fold)):
+        train = np.flatnonzero(training_rows(fold, number, rows, text_disjoint))
+        test = np.flatnonzero(fold == number)
+        seeded = clone(estimator)
+        seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
+        jobs.append((seed, number, seeded, train, test))
+
+    shared = features.share(X) if features.named() else X
+    calls = [delayed(_run_job)(shared, emotion, speaker if takes_groups else None, names, *job) for job in jobs]
+    finished = _results(calls, n_jobs)
+    probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
+
+    base = pd.DataFrame({
+        "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "start": segments["start"].to_numpy(dtype=float),
+        "end": segments["end"].to_numpy(dtype=float), "speaker": speaker, "emotion": emotion,
+    })  # fmt: skip
+    tables = []
+    for seed in seeds:
+        table = np.zeros((len(base), len(names)))
+        for job_seed, number, _, _, test in jobs:
+            if job_seed == seed:
+                table[test] = probabilities[seed, number]
+        tables.append(pd.concat([base, pd.DataFrame(table, columns=names)], axis=1).assign(seed=int(seed)))
+    result = pd.concat(tables, ignore_index=True).assign(system=system)
+    return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
+
+
+def _results(calls: list[tuple], n_jobs: int) -> Iterator:
+    """Run calls of `joblib.delayed` here while little work is left, the others in processes; in any order."""
+    import joblib
+
+    global _processes_used
+    if features.named():
+        yield from (result for _, result in features.run((function, *arguments) for function, arguments, _ in calls))
+        return
+    running = time.monotonic() - _processes_used < _KEPT
+    shortest = math.inf
+    for i, (function, arguments, options) in enumerate(calls):
+        # The first call may import much, so a second one is timed unless the first took long anyway.
+        timed = i > 1 or (i == 1 and shortest > WORTH_PROCESSES / 4)
+        if n_jobs != 1 and (running or (timed and shortest * (len(calls) - i) > WORTH_PROCESSES)):
+            yield from joblib.Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls[i:])
+            _processes_used = time.monotonic()
+            return
+        started = time.perf_counter()
+        yield function(*arguments, **options)
+        shortest = min(shortest, time.perf_counter() - started)
+
+
+def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """One row of `clips` for each segment."""
+    if clips["clip"].duplicated().any():
+        twice = clips.loc[clips["clip"].duplicated(), "clip"].iloc[0]
+        raise SerError(f"clip '{twice}' is in the clips table more than once: keep one row of each")
+    strangers = ~segments["clip"].isin(clips["clip"])
+    if strangers.any():
+        raise SerError(f"segments, {name_rows(segments.index[strangers])}: the clip is not in the clips table")
+    return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
+
+
+def _run_job(X, y, groups, names, seed, number, estimator, train, test):
+    """Train on some rows, judge others: `(seed, fold), probabilities`."""
+    with features.one_thread():
+        estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
+        judged = estimator.predict_proba(X[test])
+    features.give_back_memory()  # or each process keeps the largest of its trainings
+    probabilities = np.zeros((len(test), len(names)))
+    probabilities[:, [names.index(name) for name in estimator.classes_]] = judged
+    return (seed, number), probabilities

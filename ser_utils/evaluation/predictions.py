@@ -1,0 +1,206 @@
+"""The predictions table: what it must hold, and how pieces of a recording become one decision.
+
+A row is a judged piece: `system, seed, fold, clip, speaker, emotion` (the true one), one probability column
+an emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from
+such tables and from nothing else.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import EMOTIONS, SerError
+from ser_utils.evaluation.intervals import confusions_by_unit
+
+COLUMNS = ("system", "seed", "fold", "clip", "speaker", "emotion")
+
+#: Probabilities below this count as this much, so that one segment with probability 0 cannot veto a whole
+#: clip alone.
+FLOOR = 1e-6
+
+_SUM_TOLERANCE = 1e-3  # float16 probabilities add up this well
+
+
+def name_rows(rows: Iterable, shown: int = 5) -> str:
+    """Write row labels for an error message: `rows 3, 17, 20 and 12 more`."""
+    rows = list(rows)
+    text = ", ".join(str(row) for row in rows[:shown])
+    more = f" and {len(rows) - shown} more" if len(rows) > shown else ""
+    return f"{'row' if len(rows) == 1 else 'rows'} {text}{more}"
+
+
+def emotions_of(predictions: pd.DataFrame) -> list[str]:
+    """Emotions that a predictions table has a probability column for, in canonical order."""
+    return [emotion for emotion in EMOTIONS if emotion in predictions.columns]
+
+
+def validate(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Refuse a predictions table that cannot be scored.
+
+    Returns
+    -------
+    DataFrame
+        `predictions` itself, unchanged.
+
+    Raises
+    ------
+    SerError
+        If the table is empty, lacks a column, holds a missing value, a probability outside 0 to 1 or rows
+        of probabilities that do not sum to one; if a clip (or segment) is judged twice by one system and
+        seed, if a clip has two emotions or speakers, or if an emotion occurs for which no fold was trained,
+        i.e. without a probability column. The message names the rows by index label.
+    """
+    missing = [column for column in COLUMNS if column not in predictions.columns]
+    if missing:
+        raise SerError(
+            f"the predictions table lacks {', '.join(missing)}: it has {', '.join(map(str, predictions.columns))}; "
+            f"needed are {', '.join(COLUMNS)} and one probability column an emotion"
+        )
+    if predictions.empty:
+        raise SerError("the predictions table has no rows: run cross_validate first")
+    names = emotions_of(predictions)
+    rows = predictions.index.to_numpy()
+
+    def refuse(bad, problem: str) -> None:
+        bad = np.asarray(bad, dtype=bool)
+        if bad.any():
+            raise SerError(f"predictions, {name_rows(rows[bad])}: {problem}")
+
+    for column in COLUMNS:
+        refuse(predictions[column].isna(), f"no value for '{column}': fill it in or drop the rows")
+    unknown = ~predictions["emotion"].isin(names)
+    if unknown.any():
+        lacking = ", ".join(sorted(predictions.loc[unknown, "emotion"].astype(str).unique()))
+        refuse(
+            unknown,
+            f"no probability column for {lacking}: no fold was trained on it; drop its clips or train with it",
+        )
+    wrong_type = [name for name in names if not pd.api.types.is_numeric_dtype(predictions[name])]
+    if wrong_type:
+        raise SerError(f"predictions, column {', '.join(wrong_type)}: probabilities must be numbers, not text")
+
+    probabilities = predictions[names].to_numpy(dtype=float)
+    refuse(np.isnan(probabilities).any(1), "a probability is NaN: look for NaN in the features of these clips")
+    refuse((probabilities < 0).any(1) | (probabilities > 1).any(1), "a probability is not between 0 and 1")
+    off = np.abs(probabilities.sum(1) - 1) > _SUM_TOLERANCE
+    if off.any():
+        refuse(off, f"probabilities sum to {probabilities[off].sum(1)[0]:.3f} instead of 1")
+
+    key = ["system", "seed", "clip"] + (["start"] if "start" in predictions.columns else [])
+    refuse(
+        predictions.duplicated(key, keep=False),
+        f"the same {', '.join(key)} more than once: keep one row of each",
+    )
+    for column in ("emotion", "speaker"):
+        first = predictions.groupby("clip", sort=False)[column].transform("first")
+        refuse(predictions[column] != first, f"a clip has another {column} here than in its first row")
+    return predictions
+
+
+def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Decide per clip: average the log-probabilities of its segments and renormalise.
+
+    The mean of logs is the logarithmic opinion pool (Genest & Zidek 1986). Unlike the sum of logs it does
+    not grow surer with the number of segments, which overlap in what they say. Probabilities below `FLOOR`
+    count as `FLOOR`.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        At segment level (with `start`), or at clip level already, which comes back as it is.
+
+    Returns
+    -------
+    DataFrame
+        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the
+        emotions.
+    """
+    validate(predictions)
+    names = emotions_of(predictions)
+    if "start" not in predictions.columns:
+        return predictions[[*COLUMNS, *names]].reset_index(drop=True)
+    key = ["system", "seed", "clip"]
+    logs = np.log(np.maximum(predictions[names].astype(float), FLOOR))
+    grouped = logs.groupby([predictions[name] for name in key], sort=False).mean()
+    shares = np.exp(grouped.sub(grouped.max(axis=1), axis=0))
+    shares = shares.div(shares.sum(axis=1), axis=0)
+    # `first` for the fold: pieces of one clip in several folds only exist where that mistake is being
+    # shown.
+    rest = predictions.groupby(key, sort=False)[["fold", "speaker", "emotion"]].first()
+    return rest.join(shares).reset_index()[[*COLUMNS, *names]]
+
+
+def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
+    """Return validated predictions at one level.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        A predictions table of clips or of segments.
+    level : {"clip", "segment"}
+        Segments become clips by `to_clips`.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    SerError
+        If the table cannot be scored (see `validate`), the level is unknown, or clips cannot become segments.
+    """
+    if level == "clip":
+        return to_clips(predictions)
+    if level != "segment":
+        raise SerError(f"unknown level '{level}': use 'clip' or 'segment'")
+    if "start" not in predictions.columns:
+        raise SerError("these predictions have no column 'start', so they are per clip already: use level='clip'")
+    return validate(predictions)
+
+
+def one_system(predictions: pd.DataFrame) -> str:
+    """Name of the only system in the table; SerError if there are several."""
+    systems = list(predictions["system"].unique())
+    if len(systems) != 1:
+        raise SerError(
+            f"{len(systems)} systems in one table ({', '.join(map(str, systems[:6]))}): "
+            "choose one, e.g. predictions[predictions.system == 'segment-cnn']"
+        )
+    return systems[0]
+
+
+def decided(predictions: pd.DataFrame) -> pd.Series:
+    """Most probable emotion of each row (the first in canonical order where two are equal)."""
+    names = np.array(emotions_of(predictions), dtype=object)
+    winners = predictions[list(names)].to_numpy(dtype=float).argmax(1)
+    return pd.Series(names[winners], index=predictions.index, name="predicted")
+
+
+def codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """True emotion and most probable emotion of each row, as numbers of the probability columns."""
+    names = emotions_of(predictions)
+    return pd.Index(names).get_indexer(predictions["emotion"]), predictions[names].to_numpy(dtype=float).argmax(1)
+
+
+def counts(predictions: pd.DataFrame, unit: str = "speaker") -> tuple[np.ndarray, pd.Index]:
+    """Confusion counts of one system's validated predictions for each seed and unit.
+
+    Parameters
+    ----------
+    unit : str
+        Column that says which rows belong together: `"speaker"` or, to show what that hides, `"clip"`.
+
+    Returns
+    -------
+    float array, shape=(seeds, units, emotions, emotions)
+        True emotion by decided emotion.
+    Index
+        The units, sorted.
+    """
+    units, names = pd.factorize(predictions[unit], sort=True)
+    seeds, seed_names = pd.factorize(predictions["seed"], sort=True)
+    true, predicted = codes(predictions)
+    k = len(emotions_of(predictions))
+    joint = confusions_by_unit(seeds * len(names) + units, true, predicted, len(seed_names) * len(names), k)
+    return joint.reshape(len(seed_names), len(names), k, k), pd.Index(names)

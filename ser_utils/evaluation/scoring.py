@@ -1,0 +1,291 @@
+"""Evaluation that can be trusted: scores with intervals over speakers, and comparisons of systems.
+
+Everything is computed from predictions tables. Notebooks use this module alone; what it re-exports lies
+beside it, one concern a file: the table (`predictions`), folds and training (`crossvalidation`), resampling
+over speakers (`intervals`), what probabilities are worth (`calibration`), and the checklist of leaks
+(`audit`).
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import SerError
+from ser_utils.evaluation.intervals import holm, interval, macro_f1, permutation_test, recall, uar, wa, weighted
+from ser_utils.evaluation.predictions import (
+    at_level,
+    counts,
+    emotions_of,
+    one_system,
+)
+
+#: Definitions with their sources stand in the functions' docstrings.
+METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
+
+
+# --------------------------------------------------------------------------------------------------- scores
+
+
+def _statistics(confusions: np.ndarray) -> np.ndarray:
+    """All metrics side by side: UAR, WA, macro-F1, then the recall of each class."""
+    overall = np.stack([metric(confusions) for metric in METRICS.values()], axis=-1)
+    return np.concatenate([overall, recall(confusions)], axis=-1)
+
+
+def scores(
+    predictions: pd.DataFrame,
+    *,
+    level: str = "clip",
+    unit: str = "speaker",
+    method: str = "expanded",
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Scores of every system with 95 % intervals over speakers.
+
+    A value is the mean over seeds. The interval says how far it would move with other speakers of the same
+    kind: speakers are resampled, with all their clips and all seeds; the spread between seeds is not in it.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one or more systems.
+    level : {"clip", "segment"}
+        Score decisions per clip (see `to_clips`) or each segment by itself.
+    unit : {"speaker", "clip"}
+        What is resampled. `"clip"` gives the narrow intervals that pretend speakers did not matter; for
+        comparison only.
+    method : str
+        See `intervals.interval`.
+
+    Returns
+    -------
+    DataFrame
+        `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1`
+        or `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN.
+    """
+    table = at_level(predictions, level)
+    names = emotions_of(table)
+    metrics = [*METRICS, *(f"recall_{name}" for name in names)]
+    parts = []
+    for system, own in table.groupby("system", sort=False):
+        confusions, units = counts(own, unit)
+        value, low, high = interval(
+            weighted(confusions, _statistics), len(units), method=method, resamples=resamples, seed=seed
+        )
+        parts.append(pd.DataFrame({
+            "system": system, "level": level, "metric": metrics, "value": value, "low": low, "high": high,
+            "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),
+        }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options) -> pd.DataFrame:
+    """Scores within groups: by speaker, gender, duration, text.
+
+    Parameters
+    ----------
+    by : str or Series
+        A column of `predictions`, or a value for each clip (index `clip`), e.g.
+        `clips.set_index("clip")["gender"]`. Clips without a value are left out.
+    **options
+        As for `scores`. Within one speaker there is nothing to resample but clips: use `unit="clip"` with
+        `by="speaker"`.
+
+    Returns
+    -------
+    DataFrame
+        As from `scores`, with a column `group` after `system`. UAR of a group averages the emotions that
+        occur in it.
+
+    Raises
+    ------
+    SerError
+        If no clip has a group.
+    """
+    group = predictions[by] if isinstance(by, str) else predictions["clip"].map(by)
+    if group.isna().all():
+        raise SerError(
+            "no clip of these predictions has a group: `by` must be a column of them or a Series with clips as its index"
+        )
+    parts = [scores(own, **options).assign(group=name) for name, own in predictions.groupby(group, observed=True)]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["system", "group", *table.columns.drop(["system", "group"])]]
+
+
+def recalls(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame:
+    """Recall of each emotion (columns) by system (rows), mean over seeds; `scores` has the same numbers with intervals."""
+    table = at_level(predictions, level)
+    rows = {name: recall(counts(own)[0].sum(1)).mean(0) for name, own in table.groupby("system", sort=False)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=emotions_of(table)).rename_axis("system")
+
+
+def confusion(predictions: pd.DataFrame, *, level: str = "clip", normalise: bool = False) -> pd.DataFrame:
+    """Confusion matrix of one system: true emotion (rows) by decided emotion (columns).
+
+    Counts are means over seeds, so rows sum to the number of clips (or segments); with `normalise` rows sum
+    to one and the diagonal holds the recalls; the row of an emotion without clips is NaN then.
+    """
+    one_system(predictions)
+    table = at_level(predictions, level)
+    names = emotions_of(table)
+    matrix = counts(table)[0].sum(1).mean(0)
+    if normalise:
+        with np.errstate(invalid="ignore"):
+            matrix = matrix / matrix.sum(1, keepdims=True)
+    return pd.DataFrame(matrix, index=pd.Index(names, name="emotion"), columns=pd.Index(names, name="predicted"))
+
+
+def confusion_table(
+    predictions: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000, seed: int = 0
+) -> pd.DataFrame:
+    """The row-normalised confusion matrix of one system as a long table with 95 % intervals over speakers.
+
+    Returns
+    -------
+    DataFrame
+        `emotion, predicted, count, share, low, high`; `count` is the mean over seeds.
+    """
+    one_system(predictions)
+    table = at_level(predictions, level)
+    confusions, units = counts(table)
+
+    def shares(matrices: np.ndarray) -> np.ndarray:
+        total = matrices.sum(-1, keepdims=True)
+        part = np.divide(matrices, total, out=np.full_like(matrices, np.nan), where=total > 0)
+        return part.reshape(len(matrices), -1)
+
+    value, low, high = interval(weighted(confusions, shares), len(units), resamples=resamples, seed=seed)
+    pairs = pd.MultiIndex.from_product([emotions_of(table)] * 2, names=["emotion", "predicted"])
+    result = {"count": confusions.sum(1).mean(0).ravel(), "share": value, "low": low, "high": high}
+    return pd.DataFrame(result, index=pairs).reset_index()
+
+
+# ---------------------------------------------------------------------------------------------- comparisons
+
+
+def compare(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    *,
+    metric: str = "uar",
+    level: str = "clip",
+    method: str = "expanded",
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.Series:
+    """Difference a − b of two systems on the same clips, paired over speakers.
+
+    The interval resamples speakers and takes the same ones for both systems, so that what makes a speaker
+    hard for both cancels out. The p-value is `intervals.permutation_test`, two-sided, on counts averaged
+    over seeds.
+
+    Parameters
+    ----------
+    a, b : DataFrame
+        Predictions of one system each, for the same clips (or, with `level="segment"`, the same segments).
+        Seeds may differ.
+    metric : {"uar", "wa", "macro_f1"} or "recall_<emotion>"
+
+    Returns
+    -------
+    Series
+        `system, other, metric, difference, low, high, p, speakers, clips`.
+
+    Raises
+    ------
+    SerError
+        If the tables do not judge the same clips with the same labels.
+    """
+    systems = one_system(a), one_system(b)
+    a, b = at_level(a, level), at_level(b, level)
+    _need_same_rows(a, b, level)
+    statistic = _metric(metric, emotions_of(a))
+    (counts_a, units), (counts_b, _) = counts(a), counts(b)
+    estimate_a, estimate_b = weighted(counts_a, statistic), weighted(counts_b, statistic)
+    value, low, high = interval(
+        lambda weights: estimate_a(weights) - estimate_b(weights),
+        len(units),
+        method=method,
+        resamples=resamples,
+        seed=seed,
+    )
+    p = permutation_test(counts_a.mean(0), counts_b.mean(0), statistic, resamples=resamples, seed=seed)
+    return pd.Series({
+        "system": systems[0], "other": systems[1], "metric": metric, "difference": value[0], "low": low[0], "high": high[0], "p": p,
+        "speakers": len(units), "clips": a["clip"].nunique(),
+    })  # fmt: skip
+
+
+def _metric(metric: str, names: list[str]):
+    if metric in METRICS:
+        return METRICS[metric]
+    emotion = metric.removeprefix("recall_")
+    if emotion not in names:
+        raise SerError(
+            f"unknown metric '{metric}': use {', '.join(METRICS)} or recall_<emotion> with one of {', '.join(names)}"
+        )
+    return lambda confusions: recall(confusions)[..., names.index(emotion)]
+
+
+def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
+    if emotions_of(a) != emotions_of(b):
+        raise SerError(
+            f"the systems know different emotions: {', '.join(emotions_of(a))} and {', '.join(emotions_of(b))}"
+        )
+    key = ["clip", "start"] if level == "segment" else ["clip"]
+    for table in (a, b):
+        per_seed = table.groupby("seed")["clip"].count()
+        if per_seed.nunique() > 1:
+            raise SerError(
+                f"system '{table['system'].iloc[0]}' did not judge the same number of {level}s with every seed"
+            )
+    left, right = (table[[*key, "speaker", "emotion"]].drop_duplicates().set_index(key) for table in (a, b))
+    odd = left.index.symmetric_difference(right.index)
+    if len(odd):
+        raise SerError(
+            f"{len(odd)} {level}s are judged by one system only, {odd[0]} among them: compare systems on the same {level}s"
+        )
+    unlike = (left != right.loc[left.index]).any(axis=1)
+    if unlike.any():
+        raise SerError(
+            f"{level} {left.index[unlike][0]} has another speaker or emotion in the other table: use one clips table for both"
+        )
+
+
+def compare_many(predictions: pd.DataFrame, reference: str | None = None, **options) -> pd.DataFrame:
+    """Compare systems pairwise, or all with one, and correct p-values for the number of comparisons.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of several systems.
+    reference : str, optional
+        System that each other one is compared with (differences are reference − other); every pair when
+        left out.
+    **options
+        As for `compare`.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair, columns of `compare` and `p_holm` (Holm 1979).
+
+    Raises
+    ------
+    SerError
+        If the reference is not among the systems, or there is only one system.
+    """
+    systems = list(predictions["system"].unique())
+    if reference is not None and reference not in systems:
+        raise SerError(f"no system '{reference}' in the table: it has {', '.join(systems)}")
+    if len(systems) < 2:
+        raise SerError(f"only one system in the table ({systems[0]}): there is nothing to compare")
+    if reference is None:
+        pairs = list(itertools.combinations(systems, 2))
+    else:
+        pairs = [(reference, other) for other in systems if other != reference]
+    of_system = dict(list(predictions.groupby("system")))
+    table = pd.DataFrame([compare(of_system[a], of_system[b], **options) for a, b in pairs])
+    return table.assign(p_holm=holm(table["p"]))

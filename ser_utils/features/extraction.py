@@ -1,0 +1,356 @@
+"""Features of segments as arrays on disk, row i for row i of the segments table.
+
+What is computed once is kept (see `store`): frames of an encoder, log-mel spectrograms, eGeMAPS functionals.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_utils import SerError, audio
+from ser_utils.features.pooling import half
+from ser_utils.features.store import stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ser_utils.encoders import Encoder
+
+#: Frames of a segment where segments differ in length (whole clips): its own are averaged into so many equal bins.
+WHOLE_CLIP_BINS = 100
+#: Bands of the log-mel spectrograms.
+MEL_BANDS = 64
+
+
+def extract(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    layers: Sequence[int] | int | None = None,
+    bins: int | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Encode every segment by itself.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table that holds every clip of `segments`.
+    segments : DataFrame
+        A segments table.
+    encoder : Encoder
+        See `encoders.load`.
+    layers : sequence of int, optional
+        The encoder's recommended layer when left out.
+    bins : int, optional
+        Average the frames of a segment into so many equal bins. When left out, segments of one length keep their
+        frames, and segments of different lengths (whole clips) get `WHOLE_CLIP_BINS`.
+    cache : path, optional
+        Folder of the arrays; `data/interim/features` of the repository when left out.
+    progress : bool
+        Show a bar, in seconds of audio.
+
+    Returns
+    -------
+    memmap, shape=(segments, frames, dims) or (segments, layers, frames, dims) for several layers, float16
+        Read-only.
+
+    Raises
+    ------
+    SerError
+        If a segment is shorter than the encoder's first frame, an audio file cannot be read or the disk is full.
+    """
+    layers = encoder.check_layers(layers)
+    samples = _samples(segments)
+    bins = _bins(samples, bins)
+    frames = bins or encoder.frames(int(samples[0]))
+    shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+    return stored(
+        "frames",
+        {**_settings(encoder, layers), "bins": bins},
+        clips,
+        segments,
+        row_shape=shape,
+        dtype="float16",
+        samples=samples,
+        compute=partial(_encoded, encoder=encoder, layers=layers, frames=frames, bins=bins),
+        cache=cache,
+        progress=f"{encoder.name}, layer {', '.join(map(str, layers))}" if progress else None,
+    )
+
+
+def _encoded(clips, segments, *, encoder: Encoder, layers: tuple[int, ...], frames: int, bins: int | None):
+    waves = list(audio.read_segments(clips, segments))
+    result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
+    for members in _equal_lengths(waves):
+        states = encoder.encode(np.stack([waves[i] for i in members]), layers)
+        result[members] = half(_to_bins(states, bins))
+    return result if len(layers) > 1 else result[:, 0]
+
+
+def crop_from_whole(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    layers: Sequence[int] | int | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Cut the frames of segments out of their whole clip's frames.
+
+    **This leaks.** The encoder's attention lets every frame see the whole clip, so such a segment knows what lies
+    outside of it. Notebook 05 measures how much that flatters short segments; use `extract` for anything else.
+
+    Parameters
+    ----------
+    clips, segments, encoder, layers, cache, progress
+        As for `extract`; the segments have one length. A clip shorter than a segment is repeated first, as there.
+
+    Returns
+    -------
+    memmap, float16
+        Of the shape that `extract` gives for the same segments.
+
+    Raises
+    ------
+    SerError
+        If segments differ in length.
+    """
+    layers = encoder.check_layers(layers)
+    samples = _samples(segments)
+    if np.ptp(samples):
+        raise SerError("segments of different lengths cannot be cut out of whole clips: cut segments of one length.")
+    frames = encoder.frames(int(samples[0]))
+    shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+    return stored(
+        "frames-cut-from-whole-clips",
+        _settings(encoder, layers),
+        clips,
+        segments,
+        row_shape=shape,
+        dtype="float16",
+        samples=samples,
+        groups=list(_rows_by_clip(segments).values()),
+        compute=partial(_cropped, encoder=encoder, layers=layers, samples=int(samples[0])),
+        cache=cache,
+        progress=f"{encoder.name}, whole clips" if progress else None,
+    )
+
+
+def _cropped(clips, segments, *, encoder: Encoder, layers: tuple[int, ...], samples: int):
+    frames = encoder.frames(samples)
+    starts = segments["start"].to_numpy()
+    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+    result = np.empty((len(segments), len(layers), frames, encoder.dims), np.float16)
+    for clip, rows in _rows_by_clip(segments).items():
+        wave = audio.read(paths[clip])
+        if wave.size < samples:
+            wave = np.resize(wave, samples)
+        whole = encoder.encode(wave[None], layers)[0]
+        for row in rows:
+            # Frame k starts at sample k * stride; the nearest one to the segment's start.
+            first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[1] - frames)
+            result[row] = half(whole[:, first : first + frames])
+    return result if len(layers) > 1 else result[:, 0]
+
+
+def _rows_by_clip(segments: pd.DataFrame) -> dict[str, np.ndarray]:
+    return segments.reset_index(drop=True).groupby("clip", sort=False).indices
+
+
+def log_mel(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    *,
+    bins: int | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`.
+
+    Parameters
+    ----------
+    clips, segments, bins, cache, progress
+        As for `extract`.
+
+    Returns
+    -------
+    memmap, shape=(segments, MEL_BANDS, frames), float16
+    """
+    samples = _samples(segments)
+    bins = _bins(samples, bins)
+    return stored(
+        "log-mel",
+        {"bands": MEL_BANDS, "bins": bins},
+        clips,
+        segments,
+        row_shape=(MEL_BANDS, bins or int(samples[0]) // 160 + 1),
+        dtype="float16",
+        samples=samples,
+        compute=partial(_log_mels, bins=bins),
+        cache=cache,
+        progress="log-mel spectrograms" if progress else None,
+    )
+
+
+def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
+    waves = list(audio.read_segments(clips, segments))
+    bands = [None] * len(waves)
+    for members in _equal_lengths(waves):
+        spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
+        for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):
+            bands[i] = frames.T
+    return half(np.stack(bands))
+
+
+def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:
+    """Compute log-mel spectrograms: windows of 25 ms every 10 ms, `MEL_BANDS` bands up to 8 kHz.
+
+    Parameters
+    ----------
+    waveforms : ndarray, shape=(..., samples), float32
+        At 16 kHz.
+
+    Returns
+    -------
+    ndarray, shape=(..., MEL_BANDS, samples // 160 + 1), float32
+        Natural logarithm of the power, not below log(1e-6).
+    """
+    import torch
+
+    # Reflection at the edges needs more signal than half a window.
+    waveforms = _at_least(np.asarray(waveforms, np.float32), 512)
+    with torch.inference_mode():
+        return torch.log(_mel_filter()(torch.from_numpy(np.ascontiguousarray(waveforms))) + 1e-6).numpy()
+
+
+@lru_cache(maxsize=1)
+def _mel_filter():
+    from torchaudio.transforms import MelSpectrogram
+
+    return MelSpectrogram(audio.SAMPLE_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=MEL_BANDS)
+
+
+def functionals(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    *,
+    n_jobs: int = 2,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> np.memmap:
+    """Compute the eGeMAPSv02 functionals of every segment with openSMILE (Eyben et al. 2016).
+
+    A segment shorter than half a second is repeated until it lasts so long, as openSMILE needs some frames.
+    Functionals that do not exist (of voiced stretches where nothing is voiced) are 0, as openSMILE writes them where
+    it knows; infinite ones become the largest float32.
+
+    Parameters
+    ----------
+    clips, segments, cache, progress
+        As for `extract`.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    memmap, shape=(segments, 88), float32
+        In the order of `functional_names`.
+    """
+    from joblib import Parallel, delayed
+
+    def in_processes(calls: Iterable[tuple]) -> Iterator[np.ndarray]:
+        calls = iter(calls)
+        first = list(itertools.islice(calls, 2))
+        # Copies of a process start slowly: a few segments are quicker here.
+        run = Parallel(n_jobs=n_jobs if len(first) > 1 else 1, return_as="generator")
+        yield from run(delayed(function)(*own) for function, *own in itertools.chain(first, calls))
+
+    return stored(
+        "functionals",
+        {"set": "eGeMAPSv02"},
+        clips,
+        segments,
+        row_shape=(len(functional_names()),),
+        dtype="float32",
+        samples=_samples(segments),
+        compute=_functionals,
+        here=in_processes,
+        cache=cache,
+        progress="eGeMAPS functionals" if progress else None,
+    )
+
+
+def functional_names() -> tuple[str, ...]:
+    """Return the names of the 88 functionals, in the order of the columns of `functionals`."""
+    return tuple(_smile().feature_names)
+
+
+@lru_cache(maxsize=1)
+def _smile():
+    import opensmile
+
+    return opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+
+
+def _functionals(clips: pd.DataFrame, segments: pd.DataFrame) -> np.ndarray:
+    rows = []
+    for wave in audio.read_segments(clips, segments):
+        wave = _at_least(wave, audio.SAMPLE_RATE // 2)
+        rows.append(_smile().process_signal(wave, audio.SAMPLE_RATE).to_numpy()[0])
+    return np.nan_to_num(np.stack(rows).astype(np.float32))
+
+
+def _samples(segments: pd.DataFrame) -> np.ndarray:
+    """Length of each segment in samples, as `audio.read_segments` cuts it."""
+    if len(segments) == 0:
+        raise SerError("there are no segments to compute features of.")
+    start, end, padding = (segments[name].to_numpy(float) for name in ("start", "end", "padding"))
+    return np.maximum(1, ((end - start) / (1 - padding) * audio.SAMPLE_RATE + 0.5 + 1e-4).astype(int))
+
+
+def _bins(samples: np.ndarray, bins: int | None) -> int | None:
+    return WHOLE_CLIP_BINS if bins is None and np.ptp(samples) else bins
+
+
+def _equal_lengths(waves: list[np.ndarray]) -> list[list[int]]:
+    lengths: dict[int, list[int]] = {}
+    for i, wave in enumerate(waves):
+        lengths.setdefault(wave.size, []).append(i)
+    return list(lengths.values())
+
+
+def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
+    """Average frames (…, frames, dims) into equal bins; a few frames are repeated to fill more bins."""
+    if bins is None:
+        return frames
+    import torch
+
+    *lead, n, dims = frames.shape
+    flat = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, n, dims).transpose(1, 2)
+    return torch.nn.functional.adaptive_avg_pool1d(flat, bins).transpose(1, 2).reshape(*lead, bins, dims).numpy()
+
+
+def _at_least(wave: np.ndarray, samples: int) -> np.ndarray:
+    """Repeat a waveform until it lasts `samples`, as `audio.read_segments` does."""
+    if wave.shape[-1] >= samples:
+        return wave
+    return np.tile(wave, -(-samples // wave.shape[-1]))[..., :samples]
+
+
+def _settings(encoder: Encoder, layers: tuple[int, ...]) -> dict:
+    return {
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "layers": list(layers),
+        "precision": encoder.precision,
+    }

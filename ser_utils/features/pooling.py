@@ -1,0 +1,113 @@
+"""One vector per segment: mean and standard deviation of frames, and statistics per speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ser_utils import SerError
+
+_MAX_HALF = 65504.0  # the largest float16
+
+
+def pooled(frames: np.ndarray) -> np.ndarray:
+    """Summarise frames by their mean and standard deviation over time.
+
+    Parameters
+    ----------
+    frames : ndarray, shape=(n, ..., frames, dims)
+        May be a memory-mapped float16 array; it is read in pieces.
+
+    Returns
+    -------
+    ndarray, shape=(n, ..., 2 * dims), float32
+    """
+    *lead, _, dims = frames.shape
+    result = np.empty((*lead, 2 * dims), np.float32)
+    for rows in _pieces(frames):
+        piece = np.asarray(frames[rows], np.float32)
+        result[rows, ..., :dims] = piece.mean(axis=-2)
+        result[rows, ..., dims:] = piece.std(axis=-2)
+    return result
+
+
+def normalise_by_speaker(
+    X: np.ndarray,  # noqa: N803 - scikit-learn's name
+    speakers: Sequence[str],
+    *,
+    axis: int = -1,
+    reference: Sequence[bool] | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
+
+    This is the condition "per-speaker". It uses no labels, but it does use all recordings of a test speaker, so it
+    supposes that a system may listen to a speaker for a while before it judges. With `reference` it listens to some
+    rows only, such as a minute of neutral speech.
+
+    Parameters
+    ----------
+    X : ndarray, shape=(n, dims) or (n, frames, dims)
+        May be a memory-mapped float16 array; it is read in pieces.
+    speakers : sequence of str, length n
+        The speaker of each row.
+    axis : int
+        Axis of the dimensions: -1 for frames, 1 for log-mel spectrograms.
+    reference : sequence of bool, length n, optional
+        The rows that statistics are taken from; all of them when left out.
+    out : ndarray, optional
+        Array for the result, for instance a `numpy.memmap`; a new one in memory, of the type of `X`, when left out.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of `X`. A dimension that does not vary for a speaker is 0.
+
+    Raises
+    ------
+    ValueError
+        If there is not one speaker for every row.
+    SerError
+        If a speaker has no reference row.
+    """
+    speakers = np.asarray(speakers, dtype=object)
+    if len(speakers) != len(X):
+        raise ValueError(f"{len(speakers)} speakers for {len(X)} rows: one a row is needed.")
+    out = np.empty(X.shape, X.dtype) if out is None else out
+    over = tuple(i for i in range(X.ndim) if i != axis % X.ndim)
+    reference = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
+    names, speaker_of_row = np.unique(speakers.astype(str), return_inverse=True)
+    for speaker, name in enumerate(names):
+        own = speaker_of_row == speaker
+        if not (own & reference).any():
+            raise SerError(f"speaker '{name}' has no reference recording to be normalised with: leave that speaker out")
+        pieces = list(_pieces(X, np.flatnonzero(own & reference)))
+        count = total = squares = 0.0
+        for rows in pieces:
+            piece = np.asarray(X[rows], np.float64)
+            total = total + piece.sum(axis=over, keepdims=True)
+            count += piece.size / piece.shape[axis]
+        mean = total / count
+        for rows in pieces:  # a second pass, since a difference of large squares loses small deviations
+            squares = squares + ((np.asarray(X[rows], np.float64) - mean) ** 2).sum(axis=over, keepdims=True)
+        deviation = np.sqrt(squares / count)
+        deviation[deviation <= 1e-6 * np.abs(mean) + 1e-12] = np.inf
+        for rows in _pieces(X, np.flatnonzero(own)):
+            out[rows] = ((np.asarray(X[rows], np.float32) - mean.astype(np.float32)) / deviation).astype(out.dtype)
+    return out
+
+
+def half(values: np.ndarray) -> np.ndarray:
+    """Half precision, as features lie on disk: any shape, float16; what float16 cannot hold becomes its largest value."""
+    import torch  # which rounds ten times as fast as numpy, and alike
+
+    # Some large encoders have a few dimensions in the thousands; half precision must not make them infinite.
+    return torch.from_numpy(np.ascontiguousarray(values)).clamp(-_MAX_HALF, _MAX_HALF).half().numpy()
+
+
+def _pieces(array: np.ndarray, rows: np.ndarray | None = None, most: int = 32_000_000) -> Iterator[np.ndarray]:
+    """Indices of rows in runs of about `most` bytes as float32."""
+    rows = np.arange(len(array)) if rows is None else rows
+    step = max(1, int(most // (4 * max(1, int(np.prod(array.shape[1:]))))))
+    return (rows[first : first + step] for first in range(0, len(rows), step))

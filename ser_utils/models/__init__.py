@@ -1,0 +1,19 @@
+"""Classifiers with scikit-learn's interface: `fit(X, y, groups=...)` and `predict_proba(X)`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cnn": ["SegmentCNN", "SpectrogramCNN"],
+        "few_labels": ["FewerLabels"],
+        "inner_splits": ["class_codes", "grouped_splits", "hold_out"],
+        "networks": [
+            "Mask", "Standardise", "WEIGHTS", "count_parameters", "keyword_network", "layer_table",
+            "load_keyword_network", "receptive_field", "segment_network",
+        ],  # fmt: skip
+        "temperature": ["fit_temperature"],
+        "training": ["default_epochs", "fit_temperature_on", "run", "statistics", "train"],
+        "vectors": ["LinearProbe", "SVM"],
+    },
+)

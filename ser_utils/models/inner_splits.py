@@ -1,0 +1,116 @@
+"""Splits inside the rows that a classifier was given to learn from, speakers apart.
+
+Whatever a classifier chooses for itself (regularisation, calibration, the epoch to stop at) it chooses here and never
+on the speakers that judge it. Folds of the evaluation itself are in `evaluation`.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.multiclass import check_classification_targets
+
+from ser_utils import SerError
+
+
+def grouped_splits(
+    codes: np.ndarray, groups: np.ndarray | None, n_splits: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split training rows again, speakers apart, to choose settings.
+
+    Parameters
+    ----------
+    codes : ndarray, shape=(n,)
+        Class of each row.
+    groups : ndarray, shape=(n,), optional
+        Speaker of each row. Without speakers, or with one only, rows are split by class alone.
+    n_splits : int
+        Number of splits; fewer where there are fewer speakers or rows of a class.
+    seed : int
+        Seed of the shuffling.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Rows to fit and rows to judge. A split whose rows to fit lack a class is left out, so the list may be
+        short, or empty where nothing can be split.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")
+        if groups is not None and len(np.unique(groups)) > 1:
+            cv = StratifiedGroupKFold(min(n_splits, len(np.unique(groups))), shuffle=True, random_state=seed)
+            splits = list(cv.split(codes, codes, groups))
+        else:
+            folds = min(n_splits, int(np.bincount(codes).min()))
+            if folds < 2:
+                return []
+            cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
+            splits = list(cv.split(codes, codes))
+    n_classes = len(np.unique(codes))
+    return [(fit, judge) for fit, judge in splits if len(np.unique(codes[fit])) == n_classes]
+
+
+def hold_out(codes: np.ndarray, groups: np.ndarray | None, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out training speakers for early stopping.
+
+    Parameters
+    ----------
+    codes : ndarray, shape=(n,)
+        Class of each row.
+    groups : ndarray, shape=(n,), optional
+        Speaker of each row. Without them `share` of the rows of each class is held out instead, which
+        flatters the held-out score, since neighbours of the held-out segments are trained on.
+    share : float
+        Share of the speakers to hold out; at least one.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    fit, held : ndarray of int
+        Rows to train on, with every class among them, and rows to watch (none if there are too few).
+    """
+    n_classes = len(np.unique(codes))
+    if groups is not None and len(np.unique(groups)) > 1:
+        n_groups = len(np.unique(groups))
+        n_held = min(max(1, round(share * n_groups)), n_groups - 1)
+        draws = GroupShuffleSplit(20, test_size=n_held, random_state=seed).split(codes, codes, groups)
+        draws = [(f, h) for f, h in draws if len(np.unique(codes[f])) == n_classes]
+        if draws:  # the first of those whose held-out speakers show the most classes
+            return max(draws, key=lambda draw: len(np.unique(codes[draw[1]])))
+    if groups is not None:
+        warnings.warn(
+            "No training speaker can be held out (one speaker only, or a class that one speaker alone has): "
+            "early stopping watches held-out rows of the same speakers.",
+            stacklevel=3,
+        )
+    splits = grouped_splits(codes, None, max(2, round(1 / share)), seed)
+    return splits[0] if splits else (np.arange(len(codes)), np.arange(0))
+
+
+def class_codes(y) -> tuple[np.ndarray, np.ndarray]:
+    """Find the classes of rows.
+
+    Parameters
+    ----------
+    y : array-like, shape=(n,)
+
+    Returns
+    -------
+    classes : ndarray
+        In sorted order.
+    codes : ndarray of int, shape=(n,)
+        The class of each row, as its place among them.
+
+    Raises
+    ------
+    SerError
+        If all rows are of one class.
+    """
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise SerError(f"All {len(codes)} training rows are of one class ({classes[0]}): give two or more.")
+    return classes, codes

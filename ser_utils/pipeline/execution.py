@@ -1,0 +1,230 @@
+"""Run one notebook in a kernel of this very interpreter, and watch its memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ser_utils import ROOT, SerError, features, replacing
+from ser_utils.pipeline.keys import Notebook
+from ser_utils.pipeline.workspace import Workspace
+
+_KERNEL_ENV = {
+    "PYTHONHASHSEED": "0",  # sets and dicts of strings iterate in the same order in every run
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook stopped with an error. The message names notebook, cell, error and the kept executed copy."""
+
+
+def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = "") -> dict:
+    """Run one notebook through papermill; its executed copy goes to `reports/<corpus>/`.
+
+    Parameters
+    ----------
+    book : Notebook
+    given : dict
+        Parameters to pass; all of them declared by the notebook.
+    workspace : Workspace
+        Of the corpus.
+    scheduler : str
+        Address of a Dask scheduler to compute on; this machine when empty.
+
+    Returns
+    -------
+    dict
+        Its entry in `run.json`: seconds, memory, and what it wrote.
+
+    Raises
+    ------
+    NotebookFailed
+        If a cell raises, the kernel dies or a declared table is not written. The copy executed so far is kept.
+    SerError
+        If a cell raises that: then it is the data or the arguments that are unusable.
+    """
+    import nbformat
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    workspace.reports.mkdir(parents=True, exist_ok=True)
+    executed = workspace.reports / f"{book.name}.ipynb"
+    kept = workspace.reports / f"{book.name}.failed.ipynb"
+    with tempfile.TemporaryDirectory(prefix="ser-") as name:
+        folder = Path(name)
+        partial, written = folder / executed.name, folder / "written"
+        written.touch()
+        lacking: list[str] = []
+        started = time.perf_counter()
+        try:
+            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, scheduler))
+            made = set(written.read_text(encoding="utf-8").splitlines())
+            lacking = [
+                table for table in book.writes if _below(workspace.tables / f"{table}.parquet", workspace) not in made
+            ]
+            if lacking:
+                raise RuntimeError(
+                    f"declares the tables {', '.join(lacking)} (metadata ser.writes) and did not save them"
+                )
+        except Exception as error:
+            where = book.name
+            if partial.exists():
+                with replacing(kept) as temporary:
+                    shutil.copyfile(partial, temporary)
+                if not lacking:
+                    where += _cell(book, partial)
+            papermills = isinstance(error, PapermillExecutionError)
+            said = f"{error.ename}: {error.evalue}" if papermills else str(error) or type(error).__name__
+            if isinstance(error, DeadKernelError) or isinstance(
+                error.__context__, DeadKernelError
+            ):  # or met in clearing up
+                said = "the kernel died, perhaps because memory ran out: try --profile quick or shorter segments"
+            if papermills and error.ename == "SerError":
+                raise SerError(f"{where}: {error.evalue} (executed so far: {kept})") from None
+            raise NotebookFailed(f"{where}: {said.strip().splitlines()[0]}\nexecuted so far: {kept}") from error
+        seconds = time.perf_counter() - started
+        notebook = nbformat.read(partial, 4)
+    notebook.metadata.pop("papermill", None)  # times and paths of this machine
+    with replacing(executed) as temporary:
+        nbformat.write(notebook, temporary)
+    kept.unlink(missing_ok=True)
+    return {
+        "title": book.title,
+        "parameters": book.defaults | given,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "peak_memory_mb": round(peak / 2**20),
+        "peak_process_mb": round(peak_process / 2**20),
+        "outputs": sorted({*made, _below(executed, workspace)}),
+    }
+
+
+def _papermill(book: Notebook, given: dict, partial: Path, written: Path, scheduler: str) -> None:
+    from papermill import execute_notebook
+
+    run = {"notebook": book.name, "reads": book.reads, "writes": book.writes, "record": str(written)}
+    environment = {**_KERNEL_ENV, "SER_RUN": json.dumps(run), features.VARIABLE: scheduler}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries that run notebooks, about each other
+        execute_notebook(
+            str(book.path),
+            str(partial),
+            parameters=given,
+            kernel_name="python3",
+            language="python",
+            start_timeout=300,  # on a busy machine a kernel needed more than papermill's 60 s
+            progress_bar={"desc": book.name, "unit": "cell", "leave": False, "file": sys.stderr},
+            kernel_manager_class=_kernel_manager(environment, partial.parent),
+            resources={"metadata": {"path": str(ROOT)}},
+        )
+
+
+def _below(path: Path, workspace: Workspace) -> str:
+    return path.relative_to(workspace.root).as_posix()
+
+
+def _kernel_manager(environment: dict[str, str], sockets: Path) -> type:
+    """A kernel manager class that starts this very interpreter, whatever kernels are or are not installed."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class ThisInterpreter(AsyncKernelManager):
+        # Sockets in a folder that only this user can open, instead of ports on the loopback device.
+        transport = "ipc"
+        ip = str(sockets / "kernel")
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
+
+    return ThisInterpreter
+
+
+def _watch(work: Callable[[], None]) -> tuple[int, int]:
+    """Do work in a thread and watch the memory of the processes that it starts.
+
+    The main thread stays free for Ctrl-C: it ends the kernel, and with it the work, before the interrupt goes on.
+    Memory is read five times a second, or about once where the processes are large: counting their pages takes the
+    kernel's time, and at five times a second it took a tenth of both cores. A process counts from the second look at it
+    on: until it has started its own program, it shows all of its parent's memory as its own.
+
+    Returns
+    -------
+    (int, int)
+        Highest memory of all child processes together, and of the largest one, in bytes.
+    """
+    import psutil
+
+    failure: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  handed to the main thread
+            failure.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    this, peak, largest = psutil.Process(), 0, 0
+    before = {child.pid for child in this.children()}
+    seen: set[psutil.Process] = set()
+    thread.start()
+    try:
+        while thread.is_alive():
+            started = time.perf_counter()
+            children = {child for child in this.children(recursive=True) if child.pid not in before}
+            sizes = [_memory(child) for child in children & seen]
+            seen = children
+            peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
+            thread.join(max(0.2, 20 * (time.perf_counter() - started)))
+    except BaseException:
+        for child in this.children(recursive=True):
+            if child.pid not in before:
+                child.kill()
+        thread.join(10)
+        raise
+    if failure:
+        raise failure[0]
+    return peak, largest
+
+
+def _memory(process) -> int:
+    """Bytes that a process holds; what it shares with others (mapped features, libraries) counts once among them.
+
+    Linux knows that as the proportional set size. Elsewhere what is shared is not counted.
+    """
+    import psutil
+
+    try:
+        try:
+            held = process.memory_full_info()
+        except psutil.AccessDenied:  # macOS, without more rights
+            return process.memory_info().rss
+    except psutil.Error:
+        return 0  # it has ended
+    return getattr(held, "pss", held.uss)
+
+
+def _cell(book: Notebook, executed: Path) -> str:
+    """Say at which cell an executed copy stopped, by its place in the source: ", cell 7 (In [5])"."""
+    order = {cell.get("id"): number for number, cell in enumerate(book.cells, start=1)}
+    stopped = None
+    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+        state = cell["metadata"].get("papermill", {}).get("status", "pending")
+        # Papermill calls a cell completed in which the kernel died: the last one that is not pending is meant.
+        if cell.get("id") in order and state != "pending":
+            stopped = cell
+    if stopped is None:
+        return ""
+    count = stopped.get("execution_count")
+    return f", cell {order[stopped['id']]}" + (f" (In [{count}])" if count else "")

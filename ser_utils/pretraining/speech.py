@@ -1,0 +1,293 @@
+"""Unlabelled speech: recordings end to end on disk, what is measured in them every 20 ms, and codes of it.
+
+What pre-training predicts is made here: MFCCs, F0, voicing, energy and log-mel bands, and the k-means codes of some of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ser_utils import SerError, audio
+from ser_utils.features import MELS, MFCCS, RATE, STRIDE, measure_frames
+
+_SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
+#: Share of the speech that is held back to watch the loss.
+HELD_BACK = 0.03
+_CACHE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Decoded recordings end to end, and what is measured in them, on one 20-ms grid.
+
+    Attributes
+    ----------
+    samples : ndarray, shape=(320 * frames,), int16
+    acoustics : ndarray, shape=(frames, 18), float32
+        What k-means sees: 13 MFCCs without the clip's mean, log F0 relative to the clip's median, voicing, energy,
+        standardised, the last three weighted 1.75; then two flags, voiced and not padding.
+    targets : ndarray, shape=(frames, dims), float16
+        What is regressed, standardised; see `_relative`.
+    clips : int
+        Recordings to learn from.
+    frames : int
+        Frames to learn from; those behind them are held back, whole folders, to watch the loss on new voices.
+    """
+
+    samples: np.ndarray
+    acoustics: np.ndarray
+    targets: np.ndarray
+    clips: int
+    frames: int
+
+    @property
+    def hours(self) -> float:
+        """Length of the speech to learn from."""
+        return self.frames * STRIDE / RATE / 3600
+
+
+def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List the sound files in folders and below, sorted.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        A path of a file stands for that file.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    SerError
+        If a folder is missing or none of them holds a sound file.
+    """
+    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
+    for folder in folders:
+        if not folder.exists():
+            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
+    below = {f: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SOUND_FILES) for f in folders if f.is_dir()}
+    files = [file for folder in folders for file in below.get(folder, [folder])]
+    if not files:
+        names = ", ".join(map(str, folders))
+        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
+    return files
+
+
+def hold_back(files: Sequence[Path], *, share: float = HELD_BACK, seed: int = 0) -> list[Path]:
+    """Choose recordings that are not learned from: whole folders, since a folder is most often a speaker.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    share : float
+        The chosen folders hold at most this share of the bytes.
+    seed : int
+        Of the order in which folders are looked at; each is taken where it still fits.
+
+    Returns
+    -------
+    list of Path
+        In the order of `files`; empty when every folder is too large.
+    """
+    size: dict[Path, int] = {}
+    for file in files:
+        size[file.parent] = size.get(file.parent, 0) + file.stat().st_size
+    folders, room, chosen = list(size), share * sum(size.values()), set()
+    for i in np.random.default_rng(seed).permutation(len(folders)):
+        if size[folders[i]] <= room:
+            chosen.add(folders[i])
+            room -= size[folders[i]]
+    return [file for file in files if file.parent in chosen]
+
+
+def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
+    """Decode folders of speech and measure them once; later calls read the flat arrays back.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+    cache : path
+        Folder for the arrays, 0.2 GB an hour of speech.
+    progress : bool
+        Show progress.
+
+    Returns
+    -------
+    Speech
+        Memory-mapped.
+    """
+    files = sound_files(folders)
+    held = set(hold_back(files))
+    files = [f for f in files if f not in held] + [f for f in files if f in held]
+    key = json.dumps([_CACHE_VERSION, [[str(f), f.stat().st_size] for f in files]])
+    home = Path(cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not (home / "done.json").is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "bounds.npy").is_file():
+            _decode(files, home, len(files) - len(held), progress)
+        samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
+        measured = measure_frames(samples, progress=progress)
+        acoustics, targets = _relative(measured, bounds)
+        save_array(home / "acoustics.npy", acoustics)
+        save_array(home / "targets.npy", targets.astype(np.float16))
+        facts = {"clips": len(files) - len(held), "held_back": len(held), "frames": int(np.load(home / "frames.npy"))}
+        write_json(home / "done.json", facts)
+    arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
+    facts = json.loads((home / "done.json").read_text())
+    return Speech(*arrays, clips=facts["clips"], frames=facts["frames"])
+
+
+def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None:
+    from tqdm.auto import tqdm
+
+    parts, bounds, frames = [], [0], 0
+    for i, path in enumerate(tqdm(files, desc="decode", unit="file", disable=not progress)):
+        try:
+            wave = audio.read(path)
+        except SerError:
+            continue  # a broken file among thousands is no reason to stop; the count of clips shows it
+        count = -(-wave.size // STRIDE)
+        whole = np.zeros(count * STRIDE, np.int16)
+        whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
+        parts.append(whole)
+        bounds.append(bounds[-1] + count)
+        if i < learned:
+            frames = bounds[-1]
+    if not parts:
+        raise SerError(f"none of the {len(files)} sound files could be read.")
+    save_array(home / "samples.npy", np.concatenate(parts))
+    save_array(home / "frames.npy", np.asarray(frames))
+    save_array(home / "bounds.npy", np.asarray(bounds))
+
+
+def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relate measures to their clip and standardise them: what k-means sees, and what is regressed."""
+    from scipy.ndimage import median_filter, uniform_filter1d
+
+    count = len(measured["energy"])
+    mfcc, bands = measured["mfcc"].copy(), measured["bands"].copy()
+    energy, contour = measured["energy"].copy(), np.zeros(count, np.float32)
+    pitch, voiced = median_filter(measured["pitch"], 5), np.zeros(count, np.float32)
+    absolute = np.zeros(count, np.float32)
+    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+        loud = np.percentile(energy[a:b], 90)
+        speech = energy[a:b] > loud - 30
+        flags = (measured["height"][a:b] > 0.5) & (energy[a:b] > loud - 25)
+        mfcc[a:b] -= mfcc[a:b][speech].mean(0)
+        bands[a:b] -= bands[a:b][speech].mean()  # one number for all bands: the long-term spectrum stays
+        energy[a:b] = np.clip(energy[a:b] - loud, -45, 10)
+        voiced[a:b] = flags
+        if flags.any():
+            middle = np.median(pitch[a:b][flags])
+            # Through unvoiced frames the contour goes on in straight lines, so that it has no jumps.
+            line = np.interp(np.arange(b - a), np.flatnonzero(flags), pitch[a:b][flags])
+            contour[a:b], absolute[a:b] = line - middle, line - np.log2(160.0)
+    contour = np.clip(contour, -1, 1)
+    height = measured["height"]
+    tilt = bands[:, 14:].mean(1) - bands[:, 2:8].mean(1)
+
+    def standard(x):
+        return (x - x.mean(0)) / (x.std(0) + 1e-6)
+
+    prosody = np.stack([contour, absolute, height, energy], 1)
+    slow = np.stack([contour, absolute, height, energy, tilt], 1)
+    mean = uniform_filter1d(slow, 25, axis=0)
+    spread = np.sqrt(np.maximum(uniform_filter1d(slow**2, 25, axis=0) - mean**2, 0))
+    targets = np.concatenate([standard(prosody), standard(mean), standard(spread), standard(bands)], 1)
+    weighted = 1.75 * standard(np.stack([contour * voiced, height, energy], 1))
+    acoustics = np.concatenate([standard(mfcc), weighted, voiced[:, None], np.ones((count, 1))], 1)
+    return acoustics.astype(np.float32), np.clip(targets, -5, 5).astype(np.float32)
+
+
+# Columns of the targets: prosody (contour, F0, voicing, energy), its half-second mean and spread with tilt, bands.
+TARGET_GROUPS = {"prosody": slice(0, 4), "slow": slice(4, 14), "bands": slice(14, 14 + MELS)}
+
+TARGETS = 14 + MELS
+
+
+def fit_codes(vectors: np.ndarray, codes: int, *, seed: int = 0) -> np.ndarray:
+    """Find k-means centres in at most 100 000 of the vectors.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape=(n, dims)
+    codes : int
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape=(codes, dims), float32
+        Fewer rows when there are fewer vectors.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(len(vectors), min(len(vectors), 100_000), replace=False))
+    few = np.asarray(vectors[chosen], np.float32)
+    model = MiniBatchKMeans(min(codes, len(few)), batch_size=4096, n_init=1, max_iter=20, random_state=seed)
+    return model.fit(few).cluster_centers_.astype(np.float32)
+
+
+def nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """Number of the nearest centre of each vector, shape (..., dims) → (...)."""
+    # |v - c|^2 without |v|^2, which is the same for all centres.
+    return (centres.square().sum(1) - 2 * vectors @ centres.T).argmin(-1)
+
+
+def code_columns(books: int) -> list[slice]:
+    """Columns of the acoustics that each codebook is about."""
+    return [slice(0, MFCCS + 3)] if books == 1 else [slice(0, MFCCS), slice(MFCCS, MFCCS + 3)]
+
+
+def codes_of(acoustics: np.ndarray, centres: Sequence[torch.Tensor]) -> np.ndarray:
+    """Find the codes of every frame, shape (frames, books), once for a whole run."""
+    parts = []
+    for first in range(0, len(acoustics), 20_000):
+        rows = torch.from_numpy(np.array(acoustics[first : first + 20_000]))
+        books = zip(code_columns(len(centres)), centres, strict=True)
+        parts.append(torch.stack([nearest(rows[:, part], book) for part, book in books], 1).short())
+    return torch.cat(parts).numpy()
+
+
+def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
+    """Count how often each code of a `clusters` run is the target in some speech.
+
+    Parameters
+    ----------
+    speech : Speech
+        As `prepare` returns it.
+    run : path
+        Folder of the run, with its checkpoint.
+
+    Returns
+    -------
+    ndarray of int, shape=(codes,)
+        Of the first codebook.
+    """
+    centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
+    return np.bincount(codes_of(speech.acoustics, centres)[:, 0], minlength=len(centres[0]))
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array whole or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    os.replace(part, path)
+
+
+def write_json(path: Path, facts: dict) -> None:
+    """Write facts as JSON, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(facts, indent=2) + "\n")
+    os.replace(part, path)

@@ -1,0 +1,115 @@
+"""Is a recording like those that a recognizer was trained on? Level, treble and voicing, compared with their ranges.
+
+A softmax adds up to one for anything, noise and silence too. These three catch the crude cases (a silent channel, a
+telephone, music); a foreign language or a child's voice passes them all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import audio, features
+
+#: What recordings are compared by: column of the ranges, words, unit.
+MEASURES = {
+    "level": ("its loud parts are at", "dB full scale"),
+    "treble": ("the bands above 4 kHz lie at", "dB against those below 1.5 kHz"),
+    "voiced": ("voiced frames among the loud ones:", "%"),
+}
+_MARGIN = {"level": 6.0, "treble": 6.0, "voiced": 10.0}  # beyond the training corpus's 1st and 99th percentile
+_SILENCE = -70.0  # dB full scale: below what a 16-bit recording of a room holds
+_MEASURED = 150  # clips of the training corpus that the ranges come from
+
+
+def describe_recording(wave: np.ndarray) -> pd.DataFrame:
+    """Loudness, treble and voicing of every 20 ms of a waveform.
+
+    Parameters
+    ----------
+    wave : ndarray, shape=(samples,)
+        At 16 kHz, within -1 and 1.
+
+    Returns
+    -------
+    DataFrame
+        One row for each 20 ms: `energy` [dB full scale], `treble` [dB: mel bands above 4 kHz against those below
+        1.5 kHz] and `voiced` (bool: the normalised autocorrelation peaks above 0.5).
+    """
+    wave = np.asarray(wave, np.float32)
+    measured = features.measure_frames(np.pad(wave, (0, max(0, features.STRIDE - wave.size))) * 32768)
+    bands = measured["bands"]  # 20 mel bands; 10 log10 of power is 4.34 times its natural logarithm
+    treble = 4.34 * (bands[:, 16:].mean(axis=1) - bands[:, 1:9].mean(axis=1))
+    return pd.DataFrame({"energy": measured["energy"], "treble": treble, "voiced": measured["height"] > 0.5})
+
+
+def summarise(sound: pd.DataFrame) -> dict[str, float]:
+    """Level, treble and voicing of a whole recording.
+
+    Parameters
+    ----------
+    sound : DataFrame
+        Rows of `describe`, of one recording.
+
+    Returns
+    -------
+    dict
+        `level` [dB full scale: the 90th percentile of the energy]; `treble` [dB] and `voiced` [%], both of the
+        frames within 25 dB of that level.
+    """
+    level = float(sound["energy"].quantile(0.9))
+    loud = sound[sound["energy"] > level - 25]
+    return {"level": level, "treble": float(loud["treble"].mean()), "voiced": float(100 * loud["voiced"].mean())}
+
+
+def ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
+    """Between which values the clips of a corpus lie.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table; up to 150 of its recordings are heard.
+
+    Returns
+    -------
+    dict
+        `{measure: [low, high]}`: the 1st and the 99th percentile, with a margin (6 dB, 6 dB, 10 %). Silent clips do not count.
+    """
+    chosen = clips["path"].sample(min(len(clips), _MEASURED), random_state=0)
+    table = pd.DataFrame([summarise(describe_recording(audio.read(path))) for path in chosen])
+    table = table[table["level"] > _SILENCE]
+    low, high = table.quantile(0.01), table.quantile(0.99)
+    return {m: [round(float(low[m]) - _MARGIN[m], 1), round(float(high[m]) + _MARGIN[m], 1)] for m in MEASURES}
+
+
+def unusual(measured: dict[str, float], ranges: dict[str, list[float]]) -> list[str]:
+    """In which respects a recording lies outside the ranges of the training corpus.
+
+    Parameters
+    ----------
+    measured : dict
+        Of `summarise`.
+    ranges : dict
+        Of the function of that name.
+
+    Returns
+    -------
+    list of str
+        One reason a measure, empty where all lie inside; silence alone where there is nothing to hear.
+
+    Examples
+    --------
+    >>> usual = {"level": [-30, -10], "treble": [-40, -10], "voiced": [30, 90]}
+    >>> unusual({"level": -20.0, "treble": -55.0, "voiced": 60.0}, usual)
+    ['the bands above 4 kHz lie at -55 dB against those below 1.5 kHz (trained on -40 to -10)']
+    >>> unusual({"level": -90.0, "treble": 0.0, "voiced": 0.0}, usual)
+    ['silence (-90 dB full scale)']
+    """
+    if not measured["level"] > _SILENCE:
+        return [f"silence ({measured['level']:.0f} dB full scale)"]
+    found = []
+    for name, (words, unit) in MEASURES.items():
+        low, high = ranges[name]
+        if not low <= measured[name] <= high:
+            found.append(f"{words} {measured[name]:.0f} {unit} (trained on {low:.0f} to {high:.0f})")
+    return found

@@ -1,0 +1,120 @@
+"""Error analysis: groups, pairs, agreement, votes and what-if changes, on tables worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_utils import analysis, audio
+
+
+def predictions_of(system, decided, truth, *, seed=0, sure=0.8):
+    rows = []
+    for i, (d, t) in enumerate(zip(decided, truth, strict=True)):
+        p = dict.fromkeys(("anger", "neutral", "sadness"), (1 - sure) / 2) | {d: sure}
+        rows.append(
+            {"system": system, "seed": seed, "fold": 0, "clip": f"c{i}", "speaker": f"s{i % 2}", "emotion": t} | p
+        )
+    return pd.DataFrame(rows)
+
+
+def test_equal_groups_are_shrunken_all_the_way_and_distinct_ones_hardly():
+    names, errors = list("abcd"), pd.Series(0.1, index=list("abcd"))
+    same = analysis.shrunken(pd.Series([0.50, 0.52, 0.48, 0.50], index=names), errors)
+    assert np.ptp(same) < 1e-12 and same.iloc[0] == pytest.approx(0.5)
+    distinct = pd.Series([0.1, 0.9, 0.2, 0.8], index=names)
+    kept = analysis.shrunken(distinct, errors / 10)
+    np.testing.assert_allclose(kept, distinct, atol=0.01)
+
+
+def test_the_less_is_known_of_a_group_the_more_it_is_pulled():
+    values = pd.Series([0.2, 0.2, 0.8, 0.8])
+    pulled = analysis.shrunken(values, pd.Series([0.05, 0.3, 0.05, 0.3]))
+    assert values[0] < pulled[0] < pulled[1] < pulled[3] < pulled[2] < values[2]
+
+
+def test_accuracy_by_group_is_counted_over_clips_and_seeds():
+    truth = ["anger", "anger", "neutral", "neutral"]
+    both = pd.concat(
+        [
+            predictions_of("cnn", ["anger", "anger", "anger", "neutral"], truth, seed=0),
+            predictions_of("cnn", ["anger", "neutral", "anger", "neutral"], truth, seed=1),
+        ]
+    )
+    groups = pd.Series(["short", "short", "long", "long"], index=["c0", "c1", "c2", "c3"])
+    table = analysis.group_accuracy(both, groups).set_index("group")
+    assert table.value.to_dict() == {"long": 0.5, "short": 0.75}
+    assert (table.low < table.value).all() and (table.value < table.high).all() and (table.clips == 2).all()
+
+
+def test_pairs_are_ranked_by_how_often_they_are_confused_in_either_direction():
+    names = ["anger", "neutral", "sadness"]
+    counts = pd.DataFrame([[8, 2, 0], [0, 5, 5], [0, 3, 7]], index=names, columns=names)
+    pairs = analysis.confusion_pairs(counts)
+    assert pairs.loc[0, ["first", "second"]].tolist() == ["neutral", "sadness"]
+    assert pairs.rate.tolist() == pytest.approx([0.4, 0.1, 0.0])
+    assert pairs.arousal[0] == pytest.approx(0.27) and pairs.valence[0] == pytest.approx(0.63)
+
+
+def test_agreement_is_one_for_twins_and_negative_for_complements():
+    truth = ["anger"] * 4
+    a = predictions_of("a", ["anger", "anger", "neutral", "neutral"], truth)
+    twin = a.assign(system="twin")
+    other = predictions_of("other", ["neutral", "neutral", "anger", "anger"], truth)
+    table = analysis.agreement(analysis.correct(pd.concat([a, twin, other])))
+    assert table.loc["a", "twin"] == pytest.approx(1) and table.loc["a", "other"] == pytest.approx(-1)
+
+
+def test_a_vote_follows_the_majority_and_counts_each_system_once():
+    truth = ["anger"]
+    systems = [predictions_of("a", ["neutral"], truth, seed=s) for s in range(3)]
+    systems += [predictions_of("b", ["anger"], truth), predictions_of("c", ["anger"], truth)]
+    voted = analysis.vote(pd.concat(systems), ["a", "b", "c"])
+    assert len(voted) == 1 and voted.anger[0] > voted.neutral[0]
+    assert voted[["anger", "neutral", "sadness"]].sum(axis=1)[0] == pytest.approx(1)
+    with pytest.raises(ValueError, match="nobody"):
+        analysis.vote(pd.concat(systems), ["a", "nobody"])
+
+
+def test_a_pitch_shift_moves_the_pitch_and_a_tempo_change_the_length():
+    time = np.arange(16_000) / audio.SAMPLE_RATE
+    wave = np.sin(2 * np.pi * 200 * time).astype("float32")
+    higher = analysis.perturbed(wave, semitones=12)
+    spectrum = np.abs(np.fft.rfft(higher * np.hanning(len(higher))))
+    assert np.argmax(spectrum) * audio.SAMPLE_RATE / len(higher) == pytest.approx(400, abs=8)
+    assert len(analysis.perturbed(wave, tempo=2.0)) == pytest.approx(8_000, abs=600)
+
+
+def test_judging_a_waveform_averages_its_segments():
+    class Loudness:
+        classes_ = np.array(["anger", "neutral"])
+
+        def predict_proba(self, X):
+            anger = np.where(X.mean(axis=(1, 2)) > 0.5, 0.9, 0.2)
+            return np.stack([anger, 1 - anger], axis=1)
+
+    wave = np.concatenate([np.ones(16_000), np.zeros(16_000)]).astype("float32")
+    result = analysis.judge([wave, wave[:8_000]], lambda w: w[:, :, None], Loudness(), seconds=1.0)
+    odds = np.sqrt(0.9 * 0.2) / np.sqrt(0.1 * 0.8)
+    assert result[0, 0] == pytest.approx(odds / (1 + odds))
+    assert result[1, 0] == pytest.approx(0.9), "half a second is repeated until it fills a segment"
+
+
+def test_a_mean_curve_resamples_clips_so_that_repeated_segments_do_not_narrow_it():
+    curves = np.random.default_rng(0).random((10, 2))
+    once = analysis.mean_curve(curves, (0.0, 1.0), pd.Series(range(10)), order="a")
+    twice = analysis.mean_curve(
+        np.repeat(curves, 5, axis=0), (0.0, 1.0), pd.Series(range(10)).repeat(5), order="a"
+    )
+    np.testing.assert_allclose(once.value, curves.mean(axis=0))
+    np.testing.assert_allclose(once[["low", "high"]], twice[["low", "high"]])
+
+
+def test_overlap_counts_changed_labels_among_suspects_against_chance():
+    clips = [f"c{i}" for i in range(20)]
+    labels = pd.Series("anger", index=clips)
+    corrected = labels.copy()
+    corrected[clips[:4]] = "sadness"
+    found = analysis.overlap(pd.Series(clips[:5]), labels, corrected.drop("c19"))
+    assert (found.clips, found.changed, found.suspects, found.both) == (19, 4, 5, 4)
+    assert found.expected == pytest.approx(4 * 5 / 19) and found.p < 0.01
+    assert analysis.overlap(pd.Series(clips[10:15]), labels, corrected).p == 1

@@ -1,0 +1,515 @@
+"""Figures: what is drawn is what the tables say, in the same colours everywhere, with nothing cut off."""
+
+import inspect
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+
+from ser_utils import EMOTIONS, plots
+
+SIX = ["anger", "fear", "happiness", "neutral", "sadness", "surprise"]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    plots.use_style()
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def clips():
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"{s}{e}{i}", s, e, g, rng.gamma(4, 0.8))
+        for s, g in (("F1", "female"), ("M1", "male"), ("X1", None))
+        for e in SIX
+        for i in range(5 if e == "anger" else 2)
+    ]
+    return pd.DataFrame(rows, columns=["clip", "speaker", "emotion", "gender", "duration"])
+
+
+@pytest.fixture(scope="module")
+def scores():
+    rows = [
+        (s, level, "uar", v, v - 0.1, v + 0.1, 9, 400)
+        for s, v in (("majority", 1 / 6), ("egemaps-svm", 0.52), ("segment-cnn", 0.6))
+        for level in ("clip", "segment")
+    ]
+    return pd.DataFrame(
+        rows, columns=["system", "level", "metric", "value", "low", "high", "speakers", "clips"]
+    )
+
+
+def wave(seconds=1.5, rate=16_000):
+    time = np.arange(int(seconds * rate)) / rate
+    return (0.3 * np.sin(2 * np.pi * 200 * time)).astype("float32")
+
+
+def texts(figure):
+    return [t for t in figure.findobj(matplotlib.text.Text) if t.get_visible() and t.get_text().strip()]
+
+
+def cut_off(figure):
+    """Texts that stick out of the figure by more than a pixel."""
+    figure.canvas.draw()
+    box, renderer = figure.bbox, figure.canvas.get_renderer()
+    labels = []
+    for ax in (a for a in figure.axes if a.get_visible()):
+        labels += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        labels += ax.get_legend().get_texts() if ax.get_legend() else []
+        for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
+            labels += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = {t.get_text(): t.get_window_extent(renderer) for t in labels if t.get_text().strip()}
+    return [
+        name
+        for name, b in boxes.items()
+        if b.x0 < box.x0 - 1 or b.y0 < box.y0 - 1 or b.x1 > box.x1 + 1 or b.y1 > box.y1 + 1
+    ]
+
+
+# --- colours -------------------------------------------------------------------
+
+
+def lab(rgb):
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    f = np.cbrt(np.maximum(xyz / [0.9505, 1, 1.089], 1e-4))
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+# Machado, Oliveira, Fernandes (2009), full severity.
+DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+
+
+def as_deuteranope(colour):
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(DEUTERANOPIA @ linear, 0, 1)
+    return lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+
+
+def test_every_canonical_emotion_has_its_own_colour_and_marker():
+    assert tuple(plots.EMOTION_COLOURS) == EMOTIONS
+    assert (
+        len(set(plots.EMOTION_COLOURS.values())) == len(set(plots.EMOTION_MARKERS.values())) == len(EMOTIONS)
+    )
+
+
+def test_the_six_emotions_of_shemo_stay_apart_for_a_colour_blind_reader():
+    seen = [as_deuteranope(plots.EMOTION_COLOURS[e]) for e in SIX]
+    nearest = min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i])
+    assert nearest > 15  # about six just noticeable differences
+
+
+def test_emotions_that_look_alike_to_a_colour_blind_reader_differ_in_hatch():
+    for i, a in enumerate(EMOTIONS):
+        for b in EMOTIONS[:i]:
+            apart = np.linalg.norm(
+                as_deuteranope(plots.EMOTION_COLOURS[a]) - as_deuteranope(plots.EMOTION_COLOURS[b])
+            )
+            assert apart > 15 or plots.EMOTION_HATCHES[a] != plots.EMOTION_HATCHES[b], (a, b)
+
+
+def test_emotions_are_listed_in_canonical_order_and_only_those_present():
+    assert plots.emotion_order(["sadness", "anger", "sadness", "unknown"]) == ["anger", "sadness"]
+
+
+# --- corpora -------------------------------------------------------------------
+
+
+def test_counts_are_stacked_by_gender_in_the_emotions_colours(clips):
+    ax = plots.emotion_counts(clips)
+    heights = [sum(c[i].get_height() for c in ax.containers) for i in range(len(SIX))]
+    assert heights == [15, 6, 6, 6, 6, 6]
+    assert len(ax.containers) == 3  # female, male, unknown
+    assert [to_hex(b.get_facecolor()) for b in ax.containers[0]] == [
+        plots.EMOTION_COLOURS[e].lower() for e in SIX
+    ]
+    assert "45 clips · 3 speakers" in ax.get_title(loc="left") and ax.get_ylabel() == "clips"
+    assert "15\n33%" in [t.get_text() for t in ax.texts]
+
+
+def test_speakers_are_stacked_by_emotion_most_heard_first(clips):
+    more = pd.concat([clips, clips[clips["speaker"] == "X1"].assign(clip=lambda t: t["clip"] + "b")])
+    ax = plots.clips_per_speaker(more)
+    assert [t.get_text() for t in ax.get_xticklabels()][0] == "X1"
+    assert sum(b[0].get_height() for b in ax.containers) == 30
+    assert [to_hex(c[0].get_facecolor()) for c in ax.containers] == [
+        plots.EMOTION_COLOURS[e].lower() for e in SIX
+    ]
+
+
+def test_of_many_speakers_only_some_are_named():
+    many = pd.DataFrame(
+        {"clip": [f"c{i}" for i in range(90)], "speaker": [f"F{i:02}" for i in range(90)], "emotion": "anger"}
+    )
+    ax = plots.clips_per_speaker(many)
+    assert len(ax.get_xticklabels()) == 30 and "1 in 3" in ax.get_xlabel()
+
+
+def test_durations_show_all_clips_and_a_box_for_each_emotion(clips):
+    figure = plots.durations(clips)
+    left, right = figure.axes
+    assert sum(p.get_height() for p in left.patches) == len(clips)
+    assert [t.get_text() for t in right.get_yticklabels()] == SIX
+    assert "[s]" in left.get_xlabel()
+
+
+def test_fold_map_gives_each_speakers_clips_in_the_fold_that_tests_them(clips):
+    folds = pd.Series(clips["speaker"].map({"F1": 2, "M1": 0, "X1": 1}).to_numpy(), index=clips["clip"])
+    ax = plots.fold_map(clips, folds)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["M1", "X1", "F1"]  # a staircase
+    assert {(t.get_position(), t.get_text()) for t in ax.texts} == {
+        ((i + 0.5, i + 0.5), "15") for i in range(3)
+    }
+
+
+def test_acoustics_have_a_panel_a_measure_and_a_line_at_the_speakers_mean(clips):
+    table = clips.assign(
+        f0=np.random.default_rng(1).normal(size=len(clips)), rate=5.0 + np.arange(len(clips))
+    )
+    figure = plots.acoustics_by_emotion(table, {"f0": "F0 [semitones]", "rate": "rate [1/s]"})
+    assert [ax.get_ylabel() for ax in figure.axes] == ["F0 [semitones]", "rate [1/s]"]
+    at_zero = [
+        any(np.all(np.asarray(line.get_ydata()) == 0) and line.get_linestyle() == ":" for line in ax.lines)
+        for ax in figure.axes
+    ]
+    assert at_zero == [True, False]
+
+
+def test_effect_sizes_are_sorted_and_drawn_in_percent():
+    effects = pd.DataFrame(
+        {
+            "measure": ["rate", "F0"],
+            "value": [0.05, 0.4],
+            "low": [0.01, 0.3],
+            "high": [0.1, 0.5],
+            "bias": [0.01, 0.01],
+        }
+    )
+    ax = plots.effect_sizes(effects)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["rate", "F0"]  # the largest is at the top
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [5, 40])
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [1, 1])
+
+
+def test_contrasts_are_shown_with_their_sign_on_a_scale_centred_at_zero():
+    table = pd.DataFrame({"F0": [1.5, -0.5], "rate": [0.2, 0.0]}, index=["anger", "sadness"])
+    ax = plots.contrast_map(table)
+    assert [t.get_text() for t in ax.texts] == ["+1.5", "+0.2", "-0.5", "+0.0"]
+    assert ax.images[0].get_clim() == (-1.5, 1.5)
+
+
+# --- recordings and features ---------------------------------------------------
+
+
+def test_a_clip_is_shown_as_waveform_spectrogram_and_f0_on_one_time_axis():
+    f0 = pd.DataFrame({"time": [0.1, 0.2, 0.3], "f0": [200.0, np.nan, 210.0]})
+    figure = plots.clip_panel(wave(), 16_000, f0=f0, emotion="anger", title="What is heard?")
+    assert len(figure.axes) == 3 and {ax.get_xlim() for ax in figure.axes} == {(0.0, 1.5)}
+    assert figure.axes[2].get_xlabel() == "time [s]" and figure.axes[2].get_ylabel() == "F0 [Hz]"
+    assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["amplitude", "frequency [kHz]"]
+    assert len(plots.clip_panel(wave(), 16_000).axes) == 2
+
+
+def test_the_spectrogram_is_brightest_where_the_tone_is():
+    ax = plots.spectrogram(wave(), 16_000)
+    mesh = ax.collections[0]
+    band = int(np.asarray(mesh.get_array()).reshape(64, -1).mean(axis=1).argmax())
+    edges = mesh.get_coordinates()[:, 0, 1]
+    assert edges[band] <= 200 + 60 and edges[band + 1] >= 200 - 60
+
+
+def test_a_gallery_has_one_time_scale_and_the_emotions_colours():
+    signals = {"anger F1": wave(1.0), "sadness M1": wave(2.0), "other": wave(0.5), "fear F2": wave(0.5)}
+    figure = plots.clip_gallery(signals, 16_000, columns=3)
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert len(shown) == 2 * len(signals)
+    assert [ax.get_title(loc="left") for ax in shown if ax.get_title(loc="left")] == list(signals)
+    assert {ax.get_xlim() for ax in shown} == {(0.0, 2.0)}
+    drawn = [to_hex(ax.collections[0].get_facecolor()[0]) for ax in shown if ax.get_title(loc="left")]
+    assert drawn[0] == plots.EMOTION_COLOURS["anger"].lower() and drawn[2] == plots.INK
+
+
+def test_frames_are_drawn_over_seconds_each_dimension_standardised():
+    frames = np.random.default_rng(0).normal(100, [1, 50], size=(49, 2))
+    ax = plots.frames_image(frames, 1.0)
+    image = ax.images[0].get_array()
+    assert image.shape == (2, 49) and ax.get_xlim() == (0, 1)
+    np.testing.assert_allclose(image.std(axis=1), 1, rtol=1e-3)
+    figure = plots.feature_map(wave(1.0), 16_000, frames)
+    assert "49 frames × 2 dimensions" in figure.axes[1].get_title(loc="left")
+
+
+def test_a_log_mel_image_has_low_bands_at_the_bottom_and_a_colour_scale():
+    ax = plots.log_mel_image(np.arange(12).reshape(3, 4), 0.5)
+    assert ax.images[0].origin == "lower" and ax.get_xlim() == (0, 0.5)
+    assert [a.get_ylabel() for a in ax.figure.axes] == ["mel band", "log energy"]
+
+
+def test_the_map_shows_every_piece_once_whatever_colours_it(clips):
+    rng = np.random.default_rng(0)
+    embedding = clips.assign(x=rng.normal(size=len(clips)), y=rng.normal(size=len(clips)))
+    for colour, groups in (("emotion", 6), ("speaker", 3), ("gender", 3)):
+        ax = plots.embedding_scatter(embedding, colour=colour)
+        assert sum(len(c.get_offsets()) for c in ax.collections) == len(clips)
+        assert len(ax.get_legend().get_texts()) == groups == len(ax.collections)
+    ax = plots.embedding_scatter(embedding)
+    assert to_hex(ax.collections[0].get_facecolor()[0]) == plots.EMOTION_COLOURS["anger"].lower()
+
+
+# --- scores --------------------------------------------------------------------
+
+
+def test_systems_are_ordered_by_score_with_interval_chance_and_sample(scores):
+    ax = plots.scores(scores, metric="uar", chance=1 / 6)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["segment-cnn", "egemaps-svm", "majority"]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [60, 52, 100 / 6])
+    segments = ax.collections[0].get_segments()
+    np.testing.assert_allclose([s[:, 0] for s in segments][0], [50, 70])
+    assert ax.lines[1].get_xdata()[0] == pytest.approx(100 / 6)
+    assert "400 clips · 9 speakers" in ax.get_title(loc="left") and "95 %" in ax.get_xlabel()
+
+
+def test_a_metric_that_was_not_scored_is_refused_by_name(scores):
+    with pytest.raises(ValueError, match="macro_f1.*uar"):
+        plots.scores(scores, metric="macro_f1")
+
+
+def test_differences_are_filled_only_where_the_interval_excludes_zero():
+    table = pd.DataFrame(
+        {
+            "a": ["cnn", "cnn"],
+            "b": ["svm", "majority"],
+            "difference": [0.02, 0.4],
+            "low": [-0.03, 0.3],
+            "high": [0.07, 0.5],
+            "p": [0.4, 0.0001],
+        }
+    )
+    ax = plots.differences(table)
+    dots = {line.get_label(): line for line in ax.lines if line.get_marker() == "o"}
+    np.testing.assert_allclose(dots["interval excludes zero"].get_xdata(), [40])
+    np.testing.assert_allclose(dots["interval includes zero"].get_xdata(), [2])
+    assert dots["interval includes zero"].get_markerfacecolor() == "white"
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "cnn − majority"]
+    assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001"]
+    assert any(np.all(np.asarray(line.get_xdata()) == 0) for line in ax.lines)
+
+
+def test_mistakes_are_sorted_by_the_points_they_buy():
+    table = pd.DataFrame(
+        {"mistake": ["small", "large"], "gain": [0.01, 0.2], "low": [-0.02, 0.1], "high": [0.04, 0.3]}
+    )
+    ax = plots.mistakes(table)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["large", "small"]
+    np.testing.assert_allclose([b.get_width() for b in ax.patches], [20, 1])
+    assert to_hex(ax.patches[0].get_facecolor()) != to_hex(ax.patches[1].get_facecolor())
+    assert [t.get_text() for t in ax.texts] == ["+20.0", "+1.0"]
+
+
+def test_learning_curves_average_runs_that_stopped_at_different_epochs():
+    history = pd.DataFrame(
+        {
+            "seed": 0,
+            "fold": [0, 0, 0, 1],
+            "epoch": [1, 2, 3, 1],
+            "training": [1.0, 0.5, 0.3, 2.0],
+            "validation": [1.2, 0.9, 1.1, 2.0],
+            "chosen": [False, True, False, True],
+        }
+    )
+    ax = plots.learning_curves(history)
+    mean = next(line for line in ax.lines if line.get_label() == "training, mean")
+    np.testing.assert_allclose(mean.get_ydata(), [1.5, 1.25, 1.15])  # the run that ended keeps its last value
+    kept = next(line for line in ax.lines if line.get_marker() == "|")
+    assert sorted(kept.get_xdata()) == [1, 2]
+    assert "2 runs" in ax.get_title(loc="left") and len(ax.collections) == 2
+
+
+def test_the_whole_clip_stands_apart_at_the_end_of_the_length_curve(scores):
+    table = pd.concat(
+        [scores[scores["system"] != "majority"].assign(segment_seconds=s) for s in (0.5, 1.0, np.nan)]
+    )
+    ax = plots.length_curve(table, chance=1 / 6)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0.5", "1", "whole\nclip"]
+    curves = [
+        line
+        for line in ax.lines
+        if len(line.get_xdata()) == 2 and line.get_label()[0] != "_" and "chance" not in line.get_label()
+    ]
+    assert len(curves) == 4  # two systems, two levels
+    assert ax.get_xlabel() == "segment length [s]" and ax.get_ylabel() == "UAR [%]"
+
+
+@pytest.mark.parametrize(
+    ("function", "column"),
+    [
+        (plots.seconds_heard, "seconds"),
+        (plots.layer_curve, "layer"),
+        (plots.hours_heard, "hours"),
+    ],
+)
+def test_curves_show_each_systems_values_and_band(scores, function, column):
+    table = pd.concat([scores[scores["level"] == "clip"].assign(**{column: x}) for x in (4, 0, 2)])
+    ax = function(table, chance=1 / 6)
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert labels == ["majority", "egemaps-svm", "segment-cnn", "chance 16.7 %"]
+    curve = next(line for line in ax.lines if line.get_label() == "segment-cnn")
+    assert list(curve.get_xdata()) == [0, 2, 4]
+    np.testing.assert_allclose(curve.get_ydata(), 60)
+    assert len(ax.collections) == 3  # a band each
+
+
+def test_the_curve_over_labels_names_the_share_at_every_point(scores):
+    clip = scores[scores["level"] == "clip"]
+    table = pd.concat([clip.assign(share=x) for x in (0.125, 1.0, 0.5)])
+    ax = plots.labels_curve(table, share="training speakers", chance=1 / 6)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["12.5 %", "50 %", "100 %"]
+    assert ax.get_xlabel() == "share of the training speakers"
+    assert len(ax.collections) == 3
+
+
+def test_the_inner_curve_marks_the_chosen_setting():
+    inner = pd.DataFrame({"C": [0.1, 0.1, 1, 1], "fold": [0, 1, 0, 1], "score": [0.4, 0.5, 0.6, 0.5]})
+    ax = plots.inner_curve(inner, chosen=1)
+    mean = next(line for line in ax.lines if line.get_label() == "mean of inner folds")
+    np.testing.assert_allclose(mean.get_ydata(), [45, 55])
+    assert any("chosen: C = 1" in line.get_label() for line in ax.lines)
+
+
+# --- errors --------------------------------------------------------------------
+
+
+def test_confusion_is_normalised_by_row_and_shows_counts():
+    counts = pd.DataFrame([[8, 2], [30, 10]], index=["anger", "sadness"], columns=["anger", "sadness"])
+    ax = plots.confusion_matrix(counts)
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.8, 0.2], [0.75, 0.25]])
+    assert [t.get_text() for t in ax.texts] == ["80 %\n8", "20 %\n2", "75 %\n30", "25 %\n10"]
+    assert ax.get_ylabel() == "true emotion" and "50 clips" in ax.get_title(loc="left")
+    empty = plots.confusion_matrix(counts.mul([0, 1], axis=0))
+    assert np.all(empty.images[0].get_array()[0] == 0)  # an emotion without clips divides nothing by zero
+    figure = plots.confusions({"svm": counts, "cnn": counts})
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in figure.axes] == ["svm", "cnn"]
+
+
+def test_the_caterpillar_sorts_speakers_and_shades_gender():
+    groups = pd.DataFrame(
+        {
+            "speaker": list("abc"),
+            "value": [0.7, 0.3, 0.5],
+            "low": 0.2,
+            "high": 0.8,
+            "gender": ["female", "male", "female"],
+            "clips": [10, 20, 30],
+        }
+    )
+    ax = plots.caterpillar(groups, chance=0.25)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["b (20)", "c (30)", "a (10)"]
+    women = next(line for line in ax.lines if line.get_label() == "female")
+    np.testing.assert_allclose(women.get_xdata(), [50, 70])
+    assert {"mean 50.0 %", "chance 25.0 %"} <= {line.get_label() for line in ax.lines}
+
+
+def test_reliability_leaves_out_empty_bins_and_grows_dots_with_clips():
+    bins = pd.DataFrame(
+        {"confidence": [0.4, np.nan, 0.9], "accuracy": [0.5, np.nan, 0.7], "n": [10.0, 0, 39.6]}
+    )
+    ax = plots.reliability(bins)
+    dots = ax.collections[0]
+    np.testing.assert_allclose(dots.get_offsets(), [[40, 50], [90, 70]])
+    assert dots.get_sizes()[1] > dots.get_sizes()[0]
+    assert "50 clips" in ax.get_title(loc="left")
+
+
+def test_risk_coverage_is_drawn_by_rising_coverage():
+    ax = plots.risk_coverage(pd.DataFrame({"coverage": [1.0, 0.5], "risk": [0.4, 0.1]}))
+    assert list(ax.lines[0].get_xdata()) == [50, 100] and list(ax.lines[0].get_ydata()) == [10, 40]
+
+
+def test_the_legend_of_many_risks_covers_no_curve():
+    curve = pd.DataFrame({"coverage": [0.1, 1.0] * 5, "risk": [0.9, 0.8] * 5, "system": [f"s{i // 2}" for i in range(10)]})
+    ax = plots.risk_coverage(curve)
+    ax.figure.canvas.draw()
+    assert len(ax.get_legend().get_texts()) == 5 and ax.get_legend().get_window_extent().x0 >= ax.bbox.x1
+
+
+def test_a_timeline_stacks_probabilities_averaged_over_seeds_and_never_overlaps_segments():
+    rows = pd.DataFrame(
+        {
+            "seed": [0, 0, 1, 1],
+            "start": [0.0, 0.5, 0.0, 0.5],
+            "end": [1.0, 1.5, 1.0, 1.5],
+            "emotion": "fear",
+            "anger": [0.2, 0.6, 0.4, 0.8],
+            "fear": [0.8, 0.4, 0.6, 0.2],
+        }
+    )
+    figure = plots.timeline(wave(), 16_000, rows)
+    anger, fear = figure.axes[1].containers
+    np.testing.assert_allclose([b.get_height() for b in anger], [30, 70])
+    np.testing.assert_allclose([b.get_y() + b.get_height() for b in fear], 100)
+    np.testing.assert_allclose([b.get_width() for b in fear], [0.5, 1.0])
+    assert to_hex(anger[0].get_facecolor()) == plots.EMOTION_COLOURS["anger"].lower()
+
+
+# --- all figures ---------------------------------------------------------------
+
+
+def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
+    matrix = pd.DataFrame(np.eye(6, dtype=int), index=SIX, columns=SIX)
+    speakers = pd.DataFrame({"speaker": [f"F{i}" for i in range(9)], "value": 0.5, "low": 0.4, "high": 0.6})
+    embedding = clips.assign(x=range(len(clips)), y=range(len(clips)))
+    made = [
+        plots.emotion_counts(clips).figure,
+        plots.clips_per_speaker(clips).figure,
+        plots.durations(clips),
+        plots.clip_panel(wave(), 16_000, title="One clip"),
+        plots.acoustics_by_emotion(clips, {"duration": "duration [s]"}, title="A"),
+        plots.embedding_scatter(embedding).figure,
+        plots.scores(scores, chance=1 / 6).figure,
+        plots.confusion_matrix(matrix).figure,
+        plots.confusions({"a": matrix, "b": matrix}),
+        plots.caterpillar(speakers).figure,
+        plots.layer_curve(scores.assign(layer=1), chance=1 / 6).figure,
+    ]
+    for figure in made:
+        assert not cut_off(figure), figure.axes[0].get_title(loc="left")
+        assert min(t.get_fontsize() for t in texts(figure)) >= 8
+
+
+def test_functions_of_one_panel_draw_where_they_are_told():
+    for function in (f for f in (getattr(plots, name) for name in plots.__all__) if inspect.isfunction(f)):
+        if "ax" in (
+            parameters := inspect.signature(function).parameters
+        ) and not function.__name__.startswith("_"):
+            assert function.__annotations__["return"] == "Axes" and parameters["ax"].default is None
+
+
+def test_published_scores_are_hollow_where_speakers_leak():
+    published = pd.DataFrame(
+        {
+            "corpus": ["ShEMO", "ShEMO", "EMO-DB"],
+            "source": ["A 2020 (readme)", "B 2021", "C 2022"],
+            "system": ["svm", "cnn", "svm"],
+            "value": [80.0, 60.0, 75.0],
+            "leaky": ["yes", "no", "unknown"],
+        }
+    )
+    own = pd.DataFrame({"system": ["ours"], "value": [0.5], "low": [0.4], "high": [0.6]})
+    figure = plots.published(published, own, label="demo (synthetic)")
+    shemo = figure.axes[0]
+    faces = {line.get_label(): line.get_markerfacecolor() for line in shemo.lines if len(line.get_xdata())}
+    assert faces["speakers on both sides"] == "white" and faces["speaker-disjoint"] == "#0072B2"
+    assert [text.get_text() for text in shemo.get_yticklabels()] == ["B 2021: cnn", "A 2020: svm"]
+    assert "demo (synthetic)" in figure.axes[-1].get_title(loc="left")
