@@ -269,11 +269,21 @@ class _Run:
                    desc="pretrain", unit="step" if steps else "s", disable=not progress)  # fmt: skip
         last = time.monotonic()
         saved, recent, fallen_from = last, [], None
+
+        def write_row() -> None:
+            row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} | self._held_back()
+            log.write({"step": self.step, "hours": self.hours, "seconds": self.seconds} | row)
+            recent.clear()
+            known = "accuracy" if "accuracy" in row else "perplexity"
+            bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, heard=f"{self.hours:.2f}h")
+
         while True:
             done = self.step / steps if steps else self.seconds / (60 * minutes)
             if done >= 1:
                 break
-            if not recent and fallen_from is None and done >= 1 - self.recipe.decay:
+            if fallen_from is None and done >= 1 - self.recipe.decay:
+                if recent:
+                    write_row()
                 self._save()  # the last checkpoint: what follows is done again when the run is resumed for longer
                 fallen_from = done
             before = self.hours
@@ -285,11 +295,7 @@ class _Run:
             if mark:
                 self._snapshot(mark)
             if self.step % self.recipe.log_steps == 0:
-                row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} | self._held_back()
-                log.write({"step": self.step, "hours": self.hours, "seconds": self.seconds} | row)
-                recent = []
-                known = "accuracy" if "accuracy" in row else "perplexity"
-                bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, heard=f"{self.hours:.2f}h")
+                write_row()
             bar.update((self.step if steps else round(self.seconds)) - bar.n)
             every = self.recipe.checkpoint_steps
             # Only where a row of the log has just ended, so that a resumed run averages the same steps.
@@ -300,6 +306,8 @@ class _Run:
             ):
                 self._save()
                 saved = now
+        if recent:
+            write_row()
         bar.close()
         if fallen_from is None:
             self._save()

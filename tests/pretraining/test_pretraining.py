@@ -136,6 +136,12 @@ def test_a_finished_run_goes_on_from_where_its_learning_rate_began_to_fall(speec
     assert all(torch.equal(one[k], other[k]) for k in one)
 
 
+def test_a_run_shorter_than_a_row_of_its_log_has_one(speech, cache, tmp_path):
+    recipe = replace(QUICK, log_steps=100)
+    out = pretraining.pretrain(speech, tmp_path, steps=6, config=recipe, cache=cache, progress=False)
+    assert [row["step"] for row in rows(out)] == [3, 6], "one before the learning rate falls, one of the fall"
+
+
 def test_whole_folders_are_held_back_and_their_loss_is_logged(speech, tmp_path):
     voices = [tmp_path / "speech" / name for name in "abcdef"]
     for voice, wave in zip(voices, [*sorted(speech.glob("*.wav"))] * 2, strict=False):
