@@ -237,4 +237,6 @@ class Teacher:
 
     def __call__(self, waves: torch.Tensor) -> torch.Tensor:
         """`(batch, samples)` → codes, `(batch, frames, 1)`."""
-        return nearest(self.frames(waves), self.centres.to(waves.device))[..., None]
+        frames = self.frames(waves)
+        with torch.autocast(waves.device.type, enabled=False):  # distances are differences of large numbers
+            return nearest(frames, self.centres.to(waves.device))[..., None]

@@ -215,7 +215,8 @@ class _Run:
         if self.objective == "clusters":
             rows = np.minimum(starts[:, None] + np.arange(frames), len(self.speech.targets) - 1)
             if self.teacher:
-                batch["codes"] = self.teacher(normalise(waves).to(self.device))
+                with encoders.autocast(self.precision, self.device):
+                    batch["codes"] = self.teacher(normalise(waves).to(self.device))
             else:
                 batch["codes"] = torch.from_numpy(self.codes[rows]).long().to(self.device)
             batch["targets"] = torch.from_numpy(self.speech.targets[rows].astype(np.float32)).to(self.device)
