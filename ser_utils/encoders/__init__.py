@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet"],
         "loading": ["find", "load"],
         "precision": ["AlongWidth", "autocast", "choose"],
+        "start": ["begin"],
     },
 )

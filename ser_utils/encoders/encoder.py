@@ -22,12 +22,10 @@ import torch
 
 from ser_utils import SerError
 from ser_utils.encoders.precision import autocast
+from ser_utils.encoders.start import split_control
 
 #: Folder of the encoders that come with the repository.
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-
-#: A name with this ending is the same network with fresh random weights.
-UNTRAINED = "-untrained"
 
 #: `model_type` of the configurations that `load` accepts. XLSR checkpoints are of type wav2vec2.
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
@@ -86,7 +84,7 @@ class Encoder:
 
     def __reduce__(self):
         """Send the name to another process, which loads the encoder by itself, on a GPU where that one has one."""
-        plain = self.name.removesuffix(UNTRAINED)
+        plain = split_control(self.name)[0]
         local = not (WEIGHTS / plain).is_dir() and any(map(os.path.isdir, map(os.path.expanduser, (self.name, plain))))
         name = os.path.abspath(os.path.expanduser(self.name)) if local else self.name
         return _load_same, (name, self.precision, self.fingerprint)

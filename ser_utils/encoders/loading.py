@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 
 from ser_utils import SerError
-from ser_utils.encoders.encoder import UNTRAINED, WEIGHTS, Encoder, _fingerprint, _line, _settings, quiet
+from ser_utils.encoders.encoder import WEIGHTS, Encoder, _fingerprint, _line, _settings, quiet
 from ser_utils.encoders.precision import choose, prepare
-
-#: Seed of the untrained twin, the same for everyone.
-UNTRAINED_SEED = 0
+from ser_utils.encoders.start import begin, beginning, split_control
 
 # What a model may miss: the vector that replaces masked frames while pre-training is never used here.
 _UNUSED = {"masked_spec_embed"}
@@ -28,7 +26,8 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
     name : str
         "wav2vec2-nano", which comes with the repository; a folder written by `save_pretrained` (weights and
         `preprocessor_config.json`); or a model id of the Hugging Face hub, such as "facebook/wav2vec2-base".
-        With "-untrained" at its end: the same network with random weights of a fixed seed.
+        With "-start" at its end: the same network as it was before its first update, for encoders made by
+        `ser pretrain`. With "-random", "-random-1", …: the same network with random weights of seed 0, 1, ….
     device : str, optional
         "cpu", "cuda", …; a GPU where there is one when left out.
     precision : str
@@ -47,14 +46,14 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
     from transformers import AutoModel
 
     name = str(name)
-    untrained = name.endswith(UNTRAINED) and not Path(name).expanduser().is_dir()
-    folder = find(name.removesuffix(UNTRAINED) if untrained else name, weights=not untrained)
+    plain, seed, started = split_control(name)
+    folder = find(plain, weights=seed is None and not started)
     with quiet():
         config, extractor = _settings(folder, name)
-        if untrained:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(UNTRAINED_SEED)
-                model = AutoModel.from_config(config, dtype=torch.float32)
+        if started:
+            model = begin(config, **beginning(folder, name))
+        elif seed is not None:
+            model = begin(config, seed=seed, filters=False)
         else:
             try:
                 # float32 whatever the file holds: half precision is for storage (the nano's weights are float16).
@@ -92,7 +91,7 @@ def find(name: str, *, weights: bool = True) -> Path:
     Parameters
     ----------
     name : str
-        As for `load`, without "-untrained".
+        As for `load`, without "-start" or "-random".
     weights : bool
         False: the settings are enough.
 

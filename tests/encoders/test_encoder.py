@@ -1,6 +1,7 @@
 """Encoders: every family, chosen layers, batches, and what is said when there is nothing to load."""
 
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -200,15 +201,58 @@ def test_auto_precision_takes_bf16_only_from_a_processor_that_has_it(tiny):
         encoders.choose("fp8", torch.device("cpu"))
 
 
-def test_the_untrained_twin_is_the_same_network_with_the_same_random_weights_each_time(folder, tiny):
+def test_a_random_twin_is_the_same_network_with_the_same_random_weights_each_time(folder, tiny):
     torch.manual_seed(123)
     state = torch.get_rng_state()
-    first = encoders.load(f"{folder}-untrained", device="cpu")
-    second = encoders.load(f"{folder}-untrained", device="cpu")
+    first = encoders.load(f"{folder}-random", device="cpu")
+    second = encoders.load(f"{folder}-random-0", device="cpu")
+    third = encoders.load(f"{folder}-random-1", device="cpu")
     assert torch.equal(state, torch.get_rng_state()), "the caller's random state moved"
-    assert first.fingerprint == second.fingerprint != tiny.fingerprint
+    assert first.fingerprint == second.fingerprint
+    assert len({first.fingerprint, third.fingerprint, tiny.fingerprint}) == 3
     assert (first.dims, first.n_layers, first.recommended_layer) == (tiny.dims, tiny.n_layers, 2)
-    assert first.name.endswith("-untrained")
+    assert first.name.endswith("-random")
+    assert pickle.loads(pickle.dumps(third)).fingerprint == third.fingerprint
+
+
+def test_the_start_of_the_nano_is_a_filter_bank_before_random_layers():
+    start, nano, noise_first = (
+        encoders.load(f"wav2vec2-nano{end}", device="cpu", precision="fp32") for end in ("-start", "", "-random")
+    )
+    assert len({start.fingerprint, nano.fingerprint, noise_first.fingerprint}) == 3
+    first, trained, other = (e._model.state_dict() for e in (start, nano, noise_first))
+    changed = [k for k in first if not torch.equal(first[k], other[k])]
+    assert changed == [k for k in first if ".conv_layers.0.conv." in k or ".conv_layers.0.convolutions" in k]
+    # Training moved the filters, but most are still those they began as.
+    filters, moved = (w[changed[0]].flatten(1) for w in (first, trained))
+    cosine = torch.nn.functional.cosine_similarity(filters, moved)
+    assert cosine.median() > 0.8
+
+
+def test_an_encoder_whose_beginning_is_not_known_has_no_start(folder):
+    with pytest.raises(SerError, match="no training.json of `ser pretrain`"):
+        encoders.load(f"{folder}-start")
+
+
+def test_old_names_of_weight_normalised_kernels_load_equal(folder, tiny, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    weights = load_file(old / "model.safetensors")
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    renamed = {}
+    for key, value in weights.items():
+        for new, former in names.items():
+            key = key.replace(new, former)
+        renamed[key] = value
+    assert sum(key.endswith(("weight_g", "weight_v")) for key in renamed) == 2
+    save_file(renamed, old / "model.safetensors", metadata={"format": "pt"})
+    again = encoders.load(old, device="cpu", precision="fp32")
+    assert again.fingerprint == tiny.fingerprint
+    assert np.array_equal(again.encode(noise(2, 8000)), tiny.encode(noise(2, 8000)))
 
 
 @pytest.fixture
