@@ -72,6 +72,7 @@ class Encoder:
         self.batch_seconds = (16.0 if small else 8.0) if device.type == "cpu" else _gpu_seconds(device, self.dims)
         self._model, self._extractor = model, extractor
         self._wanted = threading.local()  # so that several threads can encode at once
+        self._turn = turns(device)
         model.encoder.layers[0].register_forward_pre_hook(self._see_input, with_kwargs=True)
         for k, layer in enumerate(model.encoder.layers, start=1):
             layer.register_forward_hook(lambda _, __, output, k=k: self._keep(k, output))
@@ -187,8 +188,9 @@ class Encoder:
         self._wanted.layers, self._wanted.states = frozenset(layers), {}
         try:
             # The attention mask would be all ones: waveforms of one length have no padding.
-            with torch.inference_mode(), autocast(self.precision, self.device), contextlib.suppress(_Reached):
-                self._model(inputs.to(self.device))
+            with self._turn, torch.inference_mode(), autocast(self.precision, self.device):
+                with contextlib.suppress(_Reached):
+                    self._model(inputs.to(self.device))
             return self._wanted.states
         finally:
             self._wanted.layers, self._wanted.states = frozenset(), {}
@@ -276,6 +278,11 @@ def _fingerprint(model: torch.nn.Module, extractor) -> str:
         digest.update(f"{key} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy())
     return digest.hexdigest()
+
+
+def turns(device: torch.device) -> contextlib.AbstractContextManager:
+    """What threads hold while they encode: a lock on a GPU, whose free memory is planned for one batch; nothing on a CPU."""
+    return threading.Lock() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _gpu_seconds(device: torch.device, dims: int) -> float:

@@ -21,6 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Raise it whenever the same audio and settings give other numbers than before, in `features` or `audio`.
 CODE_VERSION = 4
+# Packages whose other versions may give other numbers.
+_COMPUTE = ("opensmile", "soxr", "torchaudio")
 #: Where arrays are kept unless another folder is given.
 CACHE = ROOT / "data" / "interim" / "features"
 
@@ -270,6 +273,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
     contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
     code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # a journal counts parts
+    code["versions"] = {name: metadata.version(name) for name in _COMPUTE}
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
     digest.update("".join(contents[name] for name in names).encode())
     digest.update(segments[["start", "end", "padding"]].to_numpy(dtype="<f8").tobytes())
