@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ import torch
 from ser_utils import SerError
 from ser_utils.encoders.precision import autocast
 from ser_utils.encoders.start import split_control
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
 #: Folder of the encoders that come with the repository.
 WEIGHTS = Path(__file__).resolve().parent / "weights"
@@ -195,11 +199,11 @@ class Encoder:
         finally:
             self._wanted.layers, self._wanted.states = frozenset(), {}
 
-    def _see_input(self, _, args, kwargs):
+    def _see_input(self, _: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         self._keep(0, args[0] if args else kwargs["hidden_states"])
 
-    def _keep(self, k: int, output) -> None:
-        wanted = getattr(self._wanted, "layers", frozenset())
+    def _keep(self, k: int, output: torch.Tensor | tuple) -> None:
+        wanted: frozenset[int] = getattr(self._wanted, "layers", frozenset())
         if k in wanted:
             # WavLM's layers hand on their position bias beside the states.
             self._wanted.states[k] = output[0] if isinstance(output, tuple) else output
@@ -242,7 +246,7 @@ class ToLayer(torch.nn.Module):
         return kept[0]
 
 
-def _settings(folder: Path, name: str):
+def _settings(folder: Path, name: str) -> tuple[PretrainedConfig, FeatureExtractionMixin]:
     """Read and check the configuration and the preprocessing of a folder."""
     from transformers import AutoConfig, AutoFeatureExtractor
 
@@ -269,7 +273,7 @@ def _settings(folder: Path, name: str):
     return config, extractor
 
 
-def _fingerprint(model: torch.nn.Module, extractor) -> str:
+def _fingerprint(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> str:
     """Hash what frames depend on; the tensors rather than the files, which may be sharded or of another format."""
     config = {key: value for key, value in model.config.to_dict().items() if key not in _PROVENANCE}
     settings = {"config": config, "preprocessing": extractor.to_dict()}

@@ -1,8 +1,11 @@
 """The loop that trains on some speakers and judges the others."""
 
+from __future__ import annotations
+
 import inspect
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,12 +14,15 @@ from ser_utils import EMOTIONS, SerError, features
 from ser_utils.evaluation.predictions import name_rows, validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
 # ----------------------------------------------------------------------------------------- cross-validation
 
 
 def cross_validate(
-    estimator,
-    X,
+    estimator: BaseEstimator,
+    X: np.ndarray,  # noqa: N803 - scikit-learn's name
     segments: pd.DataFrame,
     clips: pd.DataFrame,
     *,
