@@ -498,6 +498,13 @@ def test_a_missing_table_is_one_line(workspace):
         workspace.table("nothing")
 
 
+def test_a_table_that_another_encoder_lacks_is_made_by_a_run_and_not_by_opening_notebook_01(tmp_path, workspace):
+    with pytest.raises(SerError, match="table `clips` of mine is not there: run 01_data_exploration first$"):
+        workspace.table("clips")
+    with pytest.raises(SerError, match="run 01_data_exploration first, by `ser run` with this encoder"):
+        Workspace(workspace.corpus, tmp_path, encoder="facebook/wav2vec2-base").table("clips")
+
+
 def test_a_notebook_in_a_run_reads_and_writes_what_it_declares_only(tmp_path, corpus, monkeypatch):
     run = {"notebook": "05_x", "reads": ["clips"], "writes": ["lengths"], "record": str(tmp_path / "record")}
     monkeypatch.setenv("SER_RUN", json.dumps(run))
@@ -560,6 +567,7 @@ def save_scores(corpus, tmp_path, monkeypatch, notebook, **values):
 
 def test_scores_of_several_notebooks_are_joined_and_a_rerun_replaces_its_own(corpus, tmp_path, monkeypatch):
     save_scores(corpus, tmp_path, monkeypatch, "03_a", b=1 / 3, a=1 / 3)
+    assert not list(tmp_path.rglob("scores_by_hand.csv"))
     joined = save_scores(corpus, tmp_path, monkeypatch, "04_b", c=0.9, a=0.9)
     assert list(joined.items()) == [("b", 1 / 3), ("a", 1 / 3), ("c", 0.9)]
     assert save_scores(corpus, tmp_path, monkeypatch, "03_a", b=0.1) == {"b": 0.1, "c": 0.9, "a": 0.9}
