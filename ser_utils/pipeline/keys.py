@@ -24,7 +24,7 @@ from ser_utils import ROOT, SerError, __version__, digest, features
 _NOT_IN_KEY = {"out", "jobs"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Notebook:
     """A notebook's source, as far as running it needs."""
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from ser_utils import ROOT, SerError, corpora, digest, features, replacing
+from ser_utils import ROOT, SerError, corpora, features, replacing
 from ser_utils.pipeline import report
 from ser_utils.pipeline.execution import NotebookFailed, execute
 from ser_utils.pipeline.keys import Notebook, corpus_fingerprint, fingerprints, provenance
@@ -31,24 +30,19 @@ __all__ = ["PROFILES", "NotebookFailed", "Workspace", "run"]
 #: that it declares.
 PROFILES: dict[str, dict] = {
     "quick": {
-        "seeds": [0],
-        "resamples": 500,
-        "epochs": 4,
-        "lengths": [0.5, 1.0, 2.0],
-        "crop_lengths": [1.0],
-        "clips_per_speaker": 6,
-        "pitfall_clips": 6,
-        "explained_clips": 12,
-        "changed_clips": 6,
-        "shares": [0.5],
+        "seeds": [0], "resamples": 500, "epochs": 4, "lengths": [0.5, 1.0, 2.0], "crop_lengths": [1.0],
+        "clips_per_speaker": 6, "pitfall_clips": 6, "explained_clips": 12, "changed_clips": 6, "shares": [0.5],
         "pretrain_steps": 12,
     },
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "epochs": 12, "pretrain_steps": 4000},
-}
+}  # fmt: skip
 
 # Set by their own options, because the pipeline itself must know them.
 _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
+
+# Parameters that decide what a table is about. Where they differ, one notebook's table is no input for another.
+_SUBJECT = ("labels", "classes", "clips_per_speaker", "segment_seconds", "encoder", "layer", "precision")
 
 
 def run(
@@ -116,16 +110,12 @@ def run(
     scheduler = scheduler or features.named()
     if scheduler:
         features.connect(scheduler).close()
-    corpus = str(Path(corpus).expanduser().resolve()) if str(corpus).lower().endswith(".csv") else str(corpus)
-    data = None if data is None else str(Path(data).expanduser().resolve())
+    corpus = _absolute(corpus) if str(corpus).lower().endswith(".csv") else str(corpus)
+    data, out = (None if path is None else _absolute(path) for path in (data, out))
     if encoder is not None and Path(encoder).expanduser().is_dir():  # notebooks work in another folder
-        encoder = str(Path(encoder).expanduser().resolve())
+        encoder = _absolute(encoder)
     wanted = _parameters(books, profile, {"encoder": encoder, "labels": labels, "strict": strict or None}, parameters)
-    wanted |= {
-        "corpus": corpus,
-        "data": data,
-        "out": None if out is None else str(Path(out).expanduser().resolve()),
-    }
+    wanted |= {"corpus": corpus, "data": data, "out": out}
 
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
     workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
@@ -133,26 +123,22 @@ def run(
 
     with _alone(workspace):
         state = _State(workspace, books, clips, corpus, profile, wanted, folder)
-        state.check_upstream(chosen, wanted)
+        state.check_upstream(chosen)
         size = f"{len(clips)} clips, {clips['speaker'].nunique()} speakers"
         print(f"{workspace.label}: {size}; profile {profile}", flush=True)
-        width = max(len(book.name) for book in books) + 2
         for number, book in enumerate(chosen):
-            given = {name: value for name, value in wanted.items() if name in book.defaults}
-            key = state.key(book, given)
+            name = f"{book.name:<{max(len(book.name) for book in books) + 2}}"
+            key = state.key(book)
             reason = "asked to run afresh" if fresh else state.reason(book, key)
             if reason:
-                print(f"{book.name:<{width}}{reason}{state.outlook(chosen[number:])}", flush=True)
+                print(f"{name}{reason}{state.outlook(chosen[number:])}", flush=True)
                 state.start(book)
-                entry = execute(book, given, workspace, scheduler)
+                entry = execute(book, state.given(book), workspace, scheduler)
                 state.done(book, {**entry, "key": key, "profile": profile, **provenance()})
-                print(
-                    f"{book.name:<{width}}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB",
-                    flush=True,
-                )
+                print(f"{name}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB", flush=True)
             else:
-                print(f"{book.name:<{width}}unchanged, skipped", flush=True)
-            state.pages(book)
+                print(f"{name}unchanged, skipped", flush=True)
+            state.page(book)
         return state.finish()
 
 
@@ -187,6 +173,10 @@ def parse_parameter(text: str) -> tuple[str, object]:
 # --- arguments ---------------------------------------------------------------------------------------------------
 
 
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
 def _choose(books: list[Notebook], only: Iterable[str]) -> list[Notebook]:
     chosen = set()
     for wish in only:
@@ -202,8 +192,8 @@ def _parameters(books: list[Notebook], profile: str, options: dict, given: Mappi
     if profile not in PROFILES:
         raise SerError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
     known: dict[str, object] = {}
-    for book in books:
-        known = book.defaults | known
+    for book in books:  # the first default that is not None tells of which kind a parameter is
+        known |= {name: value for name, value in book.defaults.items() if known.get(name) is None}
     for name in given or {}:
         if name in _OWN:
             raise SerError(f"-p {name}=…: use the option {_OWN[name]} instead")
@@ -216,21 +206,30 @@ def _parameters(books: list[Notebook], profile: str, options: dict, given: Mappi
 
 def _typed(name: str, value: object, default: object) -> object:
     """`value`, checked to be of the kind of a parameter's default (None as default or value fits everything)."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if default is None or value is None or (isinstance(default, float) and number):
+    if default is None or value is None or _fits(value, default):
         return value
-    if type(default) is int and number and value == int(value):
+    if type(default) is int and isinstance(value, float) and value.is_integer() and value > 0:
         return int(value)  # 1e4 is a fine way to write a count
-    if isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool):
-        return value
-    raise SerError(f"-p {name}={value}: {name} is a {type(default).__name__} such as {default!r}")
+    above = ", and above 0" if isinstance(default, int | float) and not isinstance(default, bool) and default > 0 else ""
+    raise SerError(f"-p {name}={value}: {name} is a {type(default).__name__} such as {default!r}{above}")
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether `value` may stand in place of `default`: lengths and counts stay above 0, and so do all of a list."""
+    if isinstance(default, list) and default:
+        return isinstance(value, list) and bool(value) and all(_fits(item, default[0]) for item in value)
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return isinstance(value, type(default))
+    kinds = int if isinstance(default, int) else int | float
+    number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return number and (value > 0 or default <= 0 <= value)
 
 
 def _check_reads(chosen: list[Notebook], books: list[Notebook], workspace: Workspace) -> None:
     made: set[str] = set()
     for book in chosen:
-        for table in book.reads:
-            if table not in made and not (workspace.tables / f"{table}.parquet").exists():
+        for table in set(book.reads) - made:
+            if not (workspace.tables / f"{table}.parquet").exists():
                 maker = next((other.name for other in books if table in other.writes), None)
                 if maker is None:
                     raise SerError(f"{book.name} reads the table `{table}`, which no notebook writes")
@@ -241,14 +240,21 @@ def _check_reads(chosen: list[Notebook], books: list[Notebook], workspace: Works
         made |= set(book.writes)
 
 
+def _upstream(book: Notebook, books: list[Notebook]) -> list[Notebook]:
+    """The earlier notebooks whose tables a notebook reads, directly or through others."""
+    near = [other for other in books[: books.index(book)] if set(other.writes) & set(book.reads)]
+    return list(dict.fromkeys(near + [far for other in near for far in _upstream(other, books)]))
+
+
 # --- what is up to date ------------------------------------------------------------------------------------------
 
 
 class _State:
-    """`run.json` of a corpus: what was run, from what, and whether that still holds."""
+    """`run.json` of a workspace: what was run, from what, and whether that still holds."""
 
     def __init__(self, workspace: Workspace, books, clips: pd.DataFrame, corpus: str, profile: str, wanted, folder):
-        self.workspace, self.books = workspace, books
+        self.workspace, self.books, self.wanted = workspace, books, wanted
+        self.pages = [(book.name, book.title) for book in books]
         self.path = workspace.tables / "run.json"
         try:
             self.record = json.loads(self.path.read_text(encoding="utf-8"))
@@ -257,42 +263,45 @@ class _State:
             self.record = {"notebooks": {}, "unfinished": {}}
         self.before = json.dumps(self.record, sort_keys=True)
         self.last_seconds = {name: entry.get("seconds", 0) for name, entry in self.record["notebooks"].items()}
-        self.corpus_fingerprint = corpus_fingerprint(clips, workspace.cache)
         self.record |= {
             "corpus": workspace.slug,
-            "label": workspace.label,
             "source": corpus,
             "clips": len(clips),
             "speakers": int(clips["speaker"].nunique()),
             "hours": round(float(clips["duration"].sum()) / 3600, 4),
             "emotions": {name: int(count) for name, count in clips["emotion"].value_counts().items()},
             "skipped": [Path(path).name for path in clips.attrs.get("skipped", [])],
-            "fingerprint": self.corpus_fingerprint,
+            "fingerprint": corpus_fingerprint(clips, workspace.cache),
             "profile": profile,
             "parameters": wanted,
             "notebooks_folder": str(folder),
         }
-        self.page_version = report.version([(book.name, book.title) for book in books])
 
-    def key(self, book: Notebook, given: dict) -> dict[str, str]:
+    def given(self, book: Notebook) -> dict:
+        """What a notebook is passed."""
+        return {name: value for name, value in self.wanted.items() if name in book.defaults}
+
+    def key(self, book: Notebook) -> dict[str, str]:
         """Content hashes of all that a notebook's results depend on now, by kind."""
-        return fingerprints(book, given, self.workspace.tables, self.corpus_fingerprint)
+        return fingerprints(book, self.given(book), self.workspace.tables, self.record["fingerprint"])
 
-    def check_upstream(self, chosen: list[Notebook], wanted: dict) -> None:
-        """Refuse to read tables that were made from another corpus content or with other parameters than are asked for now."""
+    def check_upstream(self, chosen: list[Notebook]) -> None:
+        """Refuse tables of notebooks left out that are about another corpus, encoder, label set or segment length."""
         for book in chosen:
-            makers = [other for other in self.books if other not in chosen and set(other.writes) & set(book.reads)]
-            for maker in makers:
-                given = {name: value for name, value in wanted.items() if name in maker.defaults}
-                now, then = self.key(maker, given), self.record["notebooks"].get(maker.name, {}).get("key", {})
-                changed = [
-                    kind for kind in ("corpus", "parameters", "encoder weights") if then.get(kind, "") != now[kind]
-                ]
-                if then and changed:
-                    raise SerError(
-                        f"{book.name} reads tables that {maker.name} made with other {' and '.join(changed)} than are "
-                        f"asked for now: run both, with --only {maker.name[:2]},{book.name[:2]}"
-                    )
+            for maker in (other for other in _upstream(book, self.books) if other not in chosen):
+                entry = self.record["notebooks"].get(maker.name)
+                if entry:
+                    now, then = maker.defaults | self.given(maker), entry["parameters"]
+                    other = [f"{name} ({then.get(name)})" for name in _SUBJECT if now.get(name) != then.get(name)]
+                    key = self.key(maker)
+                    other += [kind for kind in ("corpus", "encoder weights") if entry["key"].get(kind) != key[kind]]
+                    made = f"made with other {' and '.join(other)} than asked for now"
+                else:  # tables without an entry were made by hand
+                    other = maker.name in self.record["unfinished"]
+                    made = "did not finish"
+                if other:
+                    numbers = f"{maker.name[:2]},{book.name[:2]}"
+                    raise SerError(f"{book.name} needs tables that {maker.name} {made}: run both, with --only {numbers}")
 
     def outlook(self, left: list[Notebook]) -> str:
         """Say how many notebooks are left, and how long they took last time."""
@@ -325,33 +334,25 @@ class _State:
             (self.workspace.root / name).unlink(missing_ok=True)
         self._write()
 
-    def pages(self, book: Notebook) -> None:
+    def page(self, book: Notebook) -> None:
         """Write a notebook's page, where it is missing or older than its executed copy or the report's templates."""
         entry = self.record["notebooks"][book.name]
-        page = self.workspace.reports / f"{book.name}.html"
-        version = digest(self.page_version, self.workspace.reports / f"{book.name}.ipynb")
-        if entry.get("page") != version or not page.exists():
-            report.write_page(book.name, self.workspace, [(b.name, b.title) for b in self.books])
+        version = report.version(book.name, self.workspace, self.pages)
+        if entry.get("page") != version or not (self.workspace.reports / f"{book.name}.html").exists():
+            report.write_page(book.name, self.workspace, self.pages)
             entry["page"] = version
             self._write()
-            self.index()
-
-    def index(self) -> Path:
-        """Write the front page from what is recorded."""
-        return report.write_index(self.workspace, self.record, self.books)
+            report.write_index(self.workspace, self.record, self.books)
 
     def finish(self) -> Path:
         """Write what changed, join the scores, and return the front page."""
-        index = self.workspace.reports / "index.html"
-        order = [book.name for book in self.books]
         entries = self.record["notebooks"]
-        for gone in set(entries) - set(order):
-            del entries[gone]
-        self.record["notebooks"] = {name: entries[name] for name in order if name in entries}
+        self.record["notebooks"] = {book.name: entries[book.name] for book in self.books if book.name in entries}
         self.workspace.merge_scores()
+        index = self.workspace.reports / "index.html"
         if json.dumps(self.record, sort_keys=True) != self.before or not index.exists():
             self._write()
-            self.index()
+            report.write_index(self.workspace, self.record, self.books)
         return index
 
     def _write(self) -> None:
@@ -359,18 +360,11 @@ class _State:
             temporary.write_text(json.dumps(self.record, indent=1, default=str) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    """Hold the corpus's folder, so that two runs do not write the same products at once."""
+def _alone(workspace: Workspace) -> AcquireReturnProxy:
+    """Hold a workspace's folder until the block ends, so that two runs do not write the same products at once."""
     workspace.tables.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(workspace.tables / ".lock")
-        lock.acquire(timeout=0)
+        return FileLock(workspace.tables / ".lock").acquire(timeout=0)
     except Timeout:
-        raise SerError(
-            f"another `ser run` is working in {workspace.tables}: wait for it, or give another --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+        message = f"another `ser run` is working in {workspace.tables}: wait for it, or give another --out"
+        raise SerError(message) from None

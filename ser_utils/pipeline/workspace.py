@@ -16,38 +16,17 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from ser_utils import ROOT, SerError, corpora, digest, replacing
+from ser_utils.pipeline.keys import Notebook
 
-#: Columns of `scores.csv`, in order (DESIGN, "Commands").
-SCORE_COLUMNS = [
-    "corpus",
-    "system",
-    "encoder",
-    "segment_seconds",
-    "level",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "seeds",
-    "speakers",
-    "clips",
-]
+#: Columns of `scores.csv`, in order.
+SCORE_COLUMNS = ["corpus", "system", "encoder", "segment_seconds", "level", "metric", "value", "low", "high", "seeds",
+                 "speakers", "clips"]  # fmt: skip
 
-#: What the workspaces are made with that are named after their corpus alone.
+#: The encoder and the labels of the workspaces that are named after their corpus alone.
 USUAL = {"encoder": "wav2vec2-nano", "labels": "filename"}
 
 # What makes two rows of scores.csv the same measurement.
 _SCORE_KEY = ["corpus", "system", "encoder", "segment_seconds", "level", "metric"]
-
-
-def makers(notebooks: Path) -> dict[str, str]:
-    """Which notebook writes which table: `{table: notebook}`, from the notebooks' metadata."""
-    found = {}
-    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
-        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
-        for table in metadata.get("ser", {}).get("writes", []):
-            found.setdefault(table, path.stem)
-    return found
 
 
 class Workspace:
@@ -107,18 +86,15 @@ class Workspace:
         SerError
             If it is not there (the message says which notebook makes it), or if the notebook does not declare it.
         """
-        if self._run and name not in [*self._run["reads"], *self._run["writes"]]:
-            raise SerError(
-                f"{self._run['notebook']} reads the table `{name}`, which its metadata ser.reads "
-                f"({', '.join(self._run['reads']) or 'empty'}) does not name: add it there"
-            )
+        self._check_declared("reads", name)
         path = self.tables / f"{name}.parquet"
         if not path.exists():
-            maker = makers(ROOT / "notebooks").get(name)
-            raise SerError(
-                f"the table `{name}` of {self.label} is not there: "
-                + (f"run {maker} first" if maker else "no notebook makes one of that name")
-            )
+            books = (Notebook.read(path) for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))
+            maker = next((book.name for book in books if name in book.writes), None)
+            advice = f"run {maker} first" if maker else "no notebook makes one of that name"
+            if maker and self.slug != corpora.slug(self.corpus):  # notebook 01 opened by hand knows no encoder
+                advice += f", by `ser run` with this encoder and these labels: it belongs into {self.tables}"
+            raise SerError(f"the table `{name}` of {self.label} is not there: {advice}")
         return pd.read_parquet(path)
 
     def save_table(self, table: pd.DataFrame | pd.Series, name: str) -> None:
@@ -129,11 +105,7 @@ class Workspace:
         SerError
             If `ser run` runs a notebook that does not declare the table.
         """
-        if self._run and name not in self._run["writes"]:
-            raise SerError(
-                f"{self._run['notebook']} writes the table `{name}`, which its metadata ser.writes "
-                f"({', '.join(self._run['writes']) or 'empty'}) does not name: add it there"
-            )
+        self._check_declared("writes", name)
         frame = table.to_frame() if isinstance(table, pd.Series) else table
         path = self.tables / f"{name}.parquet"
         with replacing(path) as temporary:
@@ -170,38 +142,29 @@ class Workspace:
             raise SerError(f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns")
         self._scores = [*self._scores, part[SCORE_COLUMNS]]
         # As text: no number changes by passing through, so a file is the same whenever the scores are.
-        new = _as_text(pd.concat(self._scores)).drop_duplicates(_SCORE_KEY, keep="last")
-        by_hand = self.tables / "scores_by_hand.csv"
-        if by_hand.exists():
-            old = pd.read_csv(by_hand, dtype=str, keep_default_na=False)
-            known = pd.MultiIndex.from_frame(new[_SCORE_KEY])
-            old = old[~pd.MultiIndex.from_frame(old[_SCORE_KEY]).isin(known)]
-            self._write_scores(old if self._run else pd.concat([old, new]), by_hand)
-        elif not self._run:
-            self._write_scores(new, by_hand)
+        text = io.StringIO(pd.concat(self._scores).to_csv(index=False))
+        new = pd.read_csv(text, dtype=str, keep_default_na=False).drop_duplicates(_SCORE_KEY, keep="last")
+        hand = self.tables / "scores_by_hand.csv"
+        old = _read_scores(hand)
         if self._run:
-            self._write_scores(new, self.tables / f"scores_{self._run['notebook']}.csv")
+            path = self.tables / f"scores_{self._run['notebook']}.csv"
+            _write_scores(new, path)
+            self._record(path)
+            rest = pd.concat([old, new, new]).drop_duplicates(_SCORE_KEY, keep=False)  # what this run does not renew
+        else:
+            rest = pd.concat([old, new]).drop_duplicates(_SCORE_KEY, keep="last")
+        if hand.exists() or not rest.empty:
+            _write_scores(rest, hand)
         self.merge_scores()
 
-    def _write_scores(self, scores: pd.DataFrame, path: Path) -> None:
-        with replacing(path) as temporary:
-            scores.to_csv(temporary, index=False)
-        self._record(path)
-
     def merge_scores(self) -> None:
-        """Join the notebooks' parts into `scores.csv`, in the notebooks' order; what was saved by hand comes last, and wins."""
-        parts = sorted(self.tables.glob("scores_[0-9]*.csv")) + sorted(self.tables.glob("scores_by_hand.csv"))
-        if not parts:
-            return
-        whole = pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts])
-        first = (
-            len(whole) - len(pd.read_csv(parts[-1], dtype=str)) if parts[-1].stem == "scores_by_hand" else len(whole)
-        )
-        whole = pd.concat([whole[:first].drop_duplicates(_SCORE_KEY), whole[first:]])
-        text = whole.drop_duplicates(_SCORE_KEY, keep="last").to_csv(index=False)
-        if not self.scores.exists() or self.scores.read_text(encoding="utf-8") != text:
-            with replacing(self.scores) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        """Join the notebooks' parts into `scores.csv`, in the notebooks' order; what was saved by hand wins."""
+        parts = [_read_scores(path) for path in sorted(self.tables.glob("scores_[0-9]*.csv"))]
+        by_hand = _read_scores(self.tables / "scores_by_hand.csv")
+        runs = pd.concat([by_hand[:0], *parts]).drop_duplicates(_SCORE_KEY)
+        whole = pd.concat([runs, by_hand]).drop_duplicates(_SCORE_KEY, keep="last")
+        if not whole.empty:
+            _write_scores(whole, self.scores)
 
     def save_figure(self, figure, name: str, *, clips: pd.DataFrame | None = None) -> None:
         """Write a figure to `reports/<workspace>/figures/<name>.png`, with the corpus and its size at the foot.
@@ -217,16 +180,8 @@ class Workspace:
         figure = figure if hasattr(figure, "savefig") else figure.get_figure()
         if not any(text.get_gid() == "ser-foot" for text in figure.texts):
             # Below the figure's own area, where no label can be; bbox_inches="tight" then takes it in.
-            figure.text(
-                0.995,
-                -0.01,
-                self._foot(clips),
-                ha="right",
-                va="top",
-                fontsize=7.5,
-                color="#667085",
-                gid="ser-foot",
-            )
+            foot = {"ha": "right", "va": "top", "fontsize": 7.5, "color": "#667085", "gid": "ser-foot"}
+            figure.text(0.995, -0.01, self._foot(clips), **foot)
         path = self.figures / f"{name}.png"
         with replacing(path) as temporary:
             # Without the library's version in the file, equal figures are equal bytes.
@@ -248,18 +203,23 @@ class Workspace:
         # An index without a name is a row number unless it is text; with one it is a column like the others.
         numbered = table.index.nlevels == 1 and not named and is_integer_dtype(table.index)
         rows = table.reset_index() if named or not (table.index.is_unique and table.columns.is_unique) else table
-        styled = rows.style.format(precision=precision, na_rep="–").set_caption(
-            f"{caption} · {self.label}" if caption else self.label
-        )
+        title = f"{caption} · {self.label}" if caption else self.label
+        styled = rows.style.format(precision=precision, na_rep="–").set_caption(title)
         if named or numbered:
             styled = styled.hide(axis="index")
-        words = (
-            [column for column in rows.columns if not is_numeric_dtype(rows[column])] if rows.columns.is_unique else []
-        )
-        left = [{"selector": "", "props": "text-align: left"}]
-        styled = styled.set_table_styles({column: left for column in words})
+        if rows.columns.is_unique:
+            left = [{"selector": "", "props": "text-align: left"}]
+            words = [column for column in rows.columns if not is_numeric_dtype(rows[column])]
+            styled = styled.set_table_styles({column: left for column in words})
         # Named by content: pandas would draw a new random name for the same table in every run.
         display(styled.set_uuid(digest(rows.to_csv(), caption)[:8]))
+
+    def _check_declared(self, verb: str, name: str) -> None:
+        if self._run and name not in [*self._run[verb], *self._run["writes"]]:
+            raise SerError(
+                f"{self._run['notebook']} {verb} the table `{name}`, which its metadata ser.{verb} "
+                f"({', '.join(self._run[verb]) or 'empty'}) does not name: add it there"
+            )
 
     def _foot(self, clips: pd.DataFrame | None) -> str:
         if clips is None and (self.tables / "clips.parquet").exists():
@@ -284,5 +244,16 @@ def _name(corpus: str, encoder: str | None, labels: str | None) -> str:
     return re.sub(r"[^\w.+-]+", "_", "+".join([corpora.slug(corpus), *special]))
 
 
-def _as_text(scores: pd.DataFrame) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(scores.to_csv(index=False)), dtype=str, keep_default_na=False)
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Scores as text; without a file, a table without rows."""
+    if not path.exists():
+        return pd.DataFrame(columns=SCORE_COLUMNS, dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _write_scores(scores: pd.DataFrame, path: Path) -> None:
+    """Write scores, unless they stand there already."""
+    text = scores.to_csv(index=False, lineterminator="\n")
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")

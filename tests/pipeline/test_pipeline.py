@@ -18,10 +18,10 @@ import psutil
 import pytest
 import soundfile
 from filelock import FileLock
-from small import write_corpus, write_notebook
+from small import NOTEBOOKS, write_corpus, write_notebook
 
 from ser_utils import ROOT, SerError, pipeline, replacing
-from ser_utils.pipeline import SCORE_COLUMNS, Workspace, execution, report
+from ser_utils.pipeline import SCORE_COLUMNS, Workspace, execution, report, running
 
 matplotlib.use("Agg")
 
@@ -432,6 +432,7 @@ def test_only_says_which_notebook_makes_what_is_missing(rerun, place):
         ({"parameters": {"count": "many"}}, "-p count=many: count is a int such as 2"),
         ({"parameters": {"count": 2.5}}, "-p count=2.5: count is a int such as 2"),
         ({"parameters": {"count": True}}, "-p count=True: count is a int such as 2"),
+        ({"parameters": {"count": 0}}, "-p count=0: count is a int such as 2, and above 0"),
         ({"parameters": {"corpus": "x"}}, "-p corpus=…: use the option --corpus instead"),
     ],
 )
@@ -466,6 +467,25 @@ def test_a_broken_record_of_the_last_run_runs_everything_again(rerun, place):
     assert rerun(only=["03"]) == (["03_third"], [])
 
 
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("segment_seconds=2", True), ("segment_seconds=0", False), ("segment_seconds=-1", False), ("segment_seconds=.inf", False),
+        ("lengths=[0.5, 2]", True), ("lengths=[0.5, -2]", False), ("lengths=0.5", False), ("lengths=[]", False),
+        ("lengths=[half]", False), ("seeds=[0, 5]", True), ("seeds=[-1]", False), ("seeds=[0.5]", False), ("epochs=many", False),
+        ("epochs=1e1", True), ("encoder=3", False), ("strict=1", False), ("layer=null", True),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_meant_is_refused_before_a_kernel_starts(text, fits):
+    books = [pipeline.Notebook.read(path) for path in NOTEBOOKS]
+    given = dict([pipeline.parse_parameter(text)])
+    if fits:
+        assert running._parameters(books, "demo", {}, given) == given
+    else:
+        with pytest.raises(SerError, match=f"^-p {text.partition('=')[0]}="):
+            running._parameters(books, "demo", {}, given)
+
+
 # --- the workspace -----------------------------------------------------------------------------------------------
 
 
@@ -496,6 +516,13 @@ def test_tables_come_back_as_they_were_saved_series_too(workspace):
 def test_a_missing_table_is_one_line(workspace):
     with pytest.raises(SerError, match="the table `nothing` of mine is not there"):
         workspace.table("nothing")
+
+
+def test_a_table_that_another_encoder_lacks_is_made_by_a_run_and_not_by_opening_notebook_01(tmp_path, workspace):
+    with pytest.raises(SerError, match="table `clips` of mine is not there: run 01_data_exploration first$"):
+        workspace.table("clips")
+    with pytest.raises(SerError, match="run 01_data_exploration first, by `ser run` with this encoder"):
+        Workspace(workspace.corpus, tmp_path, encoder="facebook/wav2vec2-base").table("clips")
 
 
 def test_a_notebook_in_a_run_reads_and_writes_what_it_declares_only(tmp_path, corpus, monkeypatch):
@@ -560,6 +587,7 @@ def save_scores(corpus, tmp_path, monkeypatch, notebook, **values):
 
 def test_scores_of_several_notebooks_are_joined_and_a_rerun_replaces_its_own(corpus, tmp_path, monkeypatch):
     save_scores(corpus, tmp_path, monkeypatch, "03_a", b=1 / 3, a=1 / 3)
+    assert not list(tmp_path.rglob("scores_by_hand.csv"))
     joined = save_scores(corpus, tmp_path, monkeypatch, "04_b", c=0.9, a=0.9)
     assert list(joined.items()) == [("b", 1 / 3), ("a", 1 / 3), ("c", 0.9)]
     assert save_scores(corpus, tmp_path, monkeypatch, "03_a", b=0.1) == {"b": 0.1, "c": 0.9, "a": 0.9}
@@ -617,14 +645,32 @@ def execution_versions():
     return found
 
 
-def test_a_step_whose_tables_were_made_with_other_parameters_is_refused(rerun, place):
-    parameters = PARAMETERS + "size = 3"
-    table = "work.save_table(pd.DataFrame({'clip': list('abc')[:size], 'speaker': list('xxy')[:size]}), 'numbers')"
+def test_a_step_whose_tables_are_about_other_segments_is_refused(rerun, place):
+    parameters = PARAMETERS + "segment_seconds = 1.0\nseeds = [0]"
+    table = "work.save_table(pd.DataFrame({'clip': list('abc'), 'speaker': list('xxy')}), 'numbers')"
     write_notebook(place / "notebooks", "01_first", "# First", parameters, OPEN, table, writes=["numbers"])
+    write_notebook(place / "notebooks", "03_third", "# Third", PARAMETERS, OPEN, "work.table('doubled')", reads=["doubled"])
     rerun()
-    with pytest.raises(SerError, match="02_second reads tables that 01_first made with other parameters .* --only 01,02"):
-        rerun(only=["02"], parameters={"size": 2})
-    assert rerun(only=["01", "02"], parameters={"size": 2})[0] == ["01_first", "02_second"]
+    for late in ("02_second", "03_third"):  # the third reads what the second made of the first's table
+        with pytest.raises(SerError) as refusal:
+            rerun(only=[late], parameters={"segment_seconds": 0.5})
+        assert str(refusal.value) == (
+            f"{late} needs tables that 01_first made with other segment_seconds (1.0) than asked for now: "
+            f"run both, with --only 01,{late[:2]}"
+        )
+    assert rerun(only=["02"], parameters={"seeds": [1]}) == ([], ["02_second"]), "one notebook with other seeds is fine"
+    assert rerun(only=["01", "02"], parameters={"segment_seconds": 0.5})[0] == ["01_first"]
+    with pytest.raises(SerError, match=r"made with other segment_seconds \(0.5\)"):
+        rerun(only=["02"])
+
+
+def test_a_step_whose_tables_are_of_a_notebook_that_did_not_finish_is_refused(rerun, place):
+    half = "work.save_table(pd.DataFrame({'clip': ['a']}), 'numbers')\n1 / 0"
+    write_notebook(place / "notebooks", "01_first", "# First", PARAMETERS, OPEN, half, writes=["numbers"])
+    with pytest.raises(pipeline.NotebookFailed):
+        rerun()
+    with pytest.raises(SerError, match="02_second needs tables that 01_first did not finish: run both, with --only 01,02"):
+        rerun(only=["02"])
 
 
 def test_a_run_writes_below_data_and_reports_only(finished):
@@ -648,11 +694,19 @@ def test_nothing_that_notebooks_use_needs_fcntl_which_windows_lacks():
 # --- the report --------------------------------------------------------------------------------------------------
 
 
-def test_progress_bars_end_in_their_last_state_and_widgets_are_left_out():
-    stream = nbformat.v4.new_output("stream", name="stderr", text="\r  0%|   | 0/2\r100%|###| 2/2\nwarning: x\n")
-    assert report._tidy(stream)["text"] == "100%|###| 2/2\nwarning: x\n"
-    assert report._tidy(nbformat.v4.new_output("stream", name="stdout", text="\r\n")) is None
-    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "0%|"}
-    assert report._tidy(nbformat.v4.new_output("display_data", data=widget)) is None
-    plain = nbformat.v4.new_output("display_data", data={"text/plain": "3"})
-    assert report._tidy(plain) == plain
+def test_progress_bars_end_in_their_last_state_and_widgets_are_left_out(workspace):
+    new = nbformat.v4.new_output
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "a live widget"}
+    outputs = [
+        new("stream", name="stderr", text="\r  0%|   | 0/2\r100%|###| 2/2\nwarning: x\n"),
+        new("stream", name="stdout", text="\r\n"), new("display_data", data=widget),
+        new("display_data", data={"text/plain": "3 < 4"}),
+    ]  # fmt: skip
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=outputs)])
+    workspace.reports.mkdir(parents=True)
+    nbformat.write(notebook, workspace.reports / "01_a.ipynb")
+    report.write_page("01_a", workspace, [("01_a", "A & <b>B</b>")])
+    page = (workspace.reports / "01_a.html").read_text(encoding="utf-8")
+    assert "<pre>100%|###| 2/2\nwarning: x\n</pre>" in page and "0/2" not in page
+    assert "live widget" not in page and page.count('class="output_area"') == 2 and "3 &lt; 4" in page
+    assert "<title>A &amp; &lt;b&gt;B&lt;/b&gt; · mine</title>" in page
