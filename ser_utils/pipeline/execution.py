@@ -54,10 +54,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
         If a cell raises that: then it is the data or the arguments that are unusable.
     """
     import nbformat
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
 
-    import nbformat
 
     executed = workspace.reports / f"{book.name}.ipynb"
     kept = workspace.reports / f"{book.name}.failed.ipynb"
