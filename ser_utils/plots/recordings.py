@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ser_utils import audio, features
 from ser_utils.plots.style import (
     EMOTION_COLOURS,
     EMOTION_HATCHES,
@@ -47,37 +48,35 @@ def _mel_to_hz(mel):
 def spectrogram(
     signal: np.ndarray, sample_rate: int, *, f0: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw a mel spectrogram in dB below its peak, with the F0 contour on top when one is given.
+    """Draw the mel spectrogram that `features.log_mel` stores, in dB below its peak, and the F0 contour over it.
 
     Parameters
     ----------
     signal : array, shape (samples,)
-        Waveform.
+        Waveform; resampled to 16 kHz if it has another rate.
     sample_rate : int
         In Hz.
     f0 : DataFrame, optional
-        Columns `time` [s] and `f0` [Hz], NaN where unvoiced, as `exploration.f0_contour` gives it.
+        Columns `time` [s] and `f0` [Hz], NaN where unvoiced, as `features.f0_contour` returns it.
     """
-    import torch
-    from torchaudio.transforms import (
-        MelSpectrogram,
-    )  # already loaded by `audio`; librosa would take seconds more
-
     ax = axes_of(ax, 7, 2.2)
-    hop, bands = sample_rate // 100, 64
-    transform = MelSpectrogram(sample_rate, n_fft=4 * hop, hop_length=hop, n_mels=bands)
-    power = transform(torch.as_tensor(np.asarray(signal, np.float32))).numpy()
-    decibels = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10))
-    time = (np.arange(power.shape[1] + 1) - 0.5) * hop / sample_rate
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(sample_rate / 2), bands + 1))
+    wave = audio.resample(np.asarray(signal, np.float32), sample_rate, audio.SAMPLE_RATE)
+    # Scaled to its peak, so that the constant below the logarithm hides nothing of a quiet recording.
+    bands = features.mel_spectrogram(wave / max(np.abs(wave).max(), 1e-6))
+    decibels = 10 / np.log(10) * (bands - bands.max())
+    time = (np.arange(bands.shape[1] + 1) - 0.5) * 0.01  # a window every 10 ms, centred there
+    top = audio.SAMPLE_RATE / 2
+    # Band k peaks at point k + 1 of n + 2 points that are equally spaced in mel: it is drawn half a step to either side.
+    points = np.arange(len(bands) + 1) + 0.5
+    edges = _mel_to_hz(points * _hz_to_mel(top) / (len(bands) + 1))
+    edges[[0, -1]] = 0, top
     ax.pcolormesh(time, edges, decibels, cmap="magma", vmin=-70, vmax=0, rasterized=True)
     ax.set_yscale("function", functions=(_hz_to_mel, _mel_to_hz))
     if f0 is not None:
         ax.plot(f0["time"], f0["f0"], color="white", linewidth=3.2)
         ax.plot(f0["time"], f0["f0"], color="#56B4E9", linewidth=1.5)
-    seconds = len(signal) / sample_rate
-    ax.set(xlabel="time [s]", ylabel="frequency [kHz]", xlim=(0, seconds), ylim=(0, sample_rate / 2))
-    ax.set_yticks([t for t in (0, 500, 1000, 2000, 4000, 8000, 16000) if t <= sample_rate / 2])
+    ax.set(xlabel="time [s]", ylabel="frequency [kHz]", xlim=(0, len(signal) / sample_rate), ylim=(0, top))
+    ax.set_yticks([0, 500, 1000, 2000, 4000, 8000])
     ax.yaxis.set_major_formatter(lambda f, _: f"{f / 1000:g}")
     ax.minorticks_off()
     return ax
