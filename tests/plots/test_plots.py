@@ -213,15 +213,6 @@ def test_contrasts_are_shown_with_their_sign_on_a_scale_centred_at_zero():
 # --- recordings and features ---------------------------------------------------
 
 
-def test_a_clip_is_shown_as_waveform_spectrogram_and_f0_on_one_time_axis():
-    f0 = pd.DataFrame({"time": [0.1, 0.2, 0.3], "f0": [200.0, np.nan, 210.0]})
-    figure = plots.clip_panel(wave(), 16_000, f0=f0, emotion="anger", title="What is heard?")
-    assert len(figure.axes) == 3 and {ax.get_xlim() for ax in figure.axes} == {(0.0, 1.5)}
-    assert figure.axes[2].get_xlabel() == "time [s]" and figure.axes[2].get_ylabel() == "F0 [Hz]"
-    assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["amplitude", "frequency [kHz]"]
-    assert len(plots.clip_panel(wave(), 16_000).axes) == 2
-
-
 def mel(hz):
     return 2595 * np.log10(1 + np.asarray(hz) / 700)
 
@@ -252,11 +243,10 @@ def test_a_gallery_has_one_time_scale_and_the_emotions_colours():
 
 def test_frames_are_drawn_over_seconds_each_dimension_standardised():
     frames = np.random.default_rng(0).normal(100, [1, 50], size=(49, 2))
-    ax = plots.frames_image(frames, 1.0)
-    image = ax.images[0].get_array()
-    assert image.shape == (2, 49) and ax.get_xlim() == (0, 1)
-    np.testing.assert_allclose(image.std(axis=1), 1, rtol=1e-3)
     figure = plots.feature_map(wave(1.0), 16_000, frames)
+    image = figure.axes[1].images[0].get_array()
+    assert image.shape == (2, 49) and figure.axes[1].get_xlim() == (0, 1)
+    np.testing.assert_allclose(image.std(axis=1), 1, rtol=1e-3)
     assert "49 frames × 2 dimensions" in figure.axes[1].get_title(loc="left")
 
 
@@ -282,7 +272,7 @@ def test_the_map_shows_every_piece_once_whatever_colours_it(clips):
 
 def test_systems_are_ordered_by_score_with_interval_chance_and_sample(scores):
     ax = plots.scores(scores, metric="uar", chance=1 / 6)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["segment-cnn", "egemaps-svm", "majority"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["segment CNN, encoder", "SVM, eGeMAPS", "majority class"]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [60, 52, 100 / 6])
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose([s[:, 0] for s in segments][0], [50, 70])
@@ -311,7 +301,7 @@ def test_differences_are_filled_only_where_the_interval_excludes_zero():
     np.testing.assert_allclose(dots["interval excludes zero"].get_xdata(), [40])
     np.testing.assert_allclose(dots["interval includes zero"].get_xdata(), [2])
     assert dots["interval includes zero"].get_markerfacecolor() == "white"
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "cnn − majority"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "cnn − majority class"]
     assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001"]
     assert any(np.all(np.asarray(line.get_xdata()) == 0) for line in ax.lines)
 
@@ -373,8 +363,8 @@ def test_curves_show_each_systems_values_and_band(scores, function, column):
     table = pd.concat([scores[scores["level"] == "clip"].assign(**{column: x}) for x in (4, 0, 2)])
     ax = function(table, chance=1 / 6)
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert labels == ["majority", "egemaps-svm", "segment-cnn", "chance 16.7 %"]
-    curve = next(line for line in ax.lines if line.get_label() == "segment-cnn")
+    assert labels == ["majority class", "SVM, eGeMAPS", "segment CNN, encoder", "chance 16.7 %"]
+    curve = next(line for line in ax.lines if line.get_label() == "segment CNN, encoder")
     assert list(curve.get_xdata()) == [0, 2, 4]
     np.testing.assert_allclose(curve.get_ydata(), 60)
     assert len(ax.collections) == 3  # a band each
@@ -483,7 +473,6 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         plots.emotion_counts(clips).figure,
         plots.clips_per_speaker(clips).figure,
         plots.durations(clips),
-        plots.clip_panel(wave(), 16_000, title="One clip"),
         plots.acoustics_by_emotion(clips, {"duration": "duration [s]"}, title="A"),
         plots.embedding_scatter(embedding).figure,
         plots.scores(scores, chance=1 / 6).figure,
