@@ -271,18 +271,17 @@ def _run(options: argparse.Namespace) -> int:
     from ser_utils import pipeline
 
     _short_warnings()
+    asked = {"encoder": options.encoder, "labels": options.labels, "strict": options.strict or None}
+    asked = {name: value for name, value in asked.items() if value is not None}
     try:
         index = pipeline.run(
             options.corpus,
             data=options.data,
-            encoder=options.encoder,
             profile=options.profile,
             only=[name.strip() for name in options.only.split(",") if name.strip()],
             fresh=options.fresh,
             out=options.out,
-            parameters=dict(pipeline.parse_parameter(text) for text in options.parameters),
-            labels=options.labels,
-            strict=options.strict,
+            parameters=asked | dict(pipeline.parse_parameter(text) for text in options.parameters),
             scheduler=options.scheduler,
         )
     except pipeline.NotebookFailed as error:
