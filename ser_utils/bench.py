@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import tempfile
 import time
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import recall_score
+from sklearn.metrics import balanced_accuracy_score, recall_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchaudio import transforms
@@ -93,12 +94,9 @@ def peak(dtype: str = "float32", size: int = 2048, repeats: int = 5) -> float:
     return 2 * size**3 / best / 1e12
 
 
-# ------------------------------------------------------------------------------------------------ the rows
-
-
 def extraction(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layers: tuple[int, ...]) -> Case:
     """From files to frames of one-second segments on disk, beside the usual loop over one segment at a time."""
-    model, extractor = _plain(encoder)
+    states = _plain(encoder)
     segments = audio.cut_segments(clips, seconds=1.0)
 
     def ours():
@@ -108,28 +106,33 @@ def extraction(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layers
 
     def other():
         frames = []
-        with torch.no_grad():
-            for wave in audio.read_segments(clips, segments):
-                inputs = extractor(wave, sampling_rate=audio.SAMPLE_RATE, return_tensors="pt").input_values
-                states = model(inputs, output_hidden_states=True).hidden_states
-                frames.append(np.stack([states[k][0].numpy() for k in layers]).astype(np.float16))
+        for wave in audio.read_segments(clips, segments):
+            found = states(wave)
+            frames.append(np.stack([found[k][0] for k in layers]).astype(np.float16))
         return np.squeeze(np.stack(frames)[:: max(1, len(segments) // 8)], axis=1 if len(layers) == 1 else ())
 
     return Case(name, "one segment at a time, fp32, all layers run", len(segments), "s of audio", ours, other, _cosine)
 
 
-def _plain(encoder: encoders.Encoder):
-    """The same model and its feature extractor as transformers loads them."""
+def _plain(encoder: encoders.Encoder) -> Callable[[np.ndarray | list[np.ndarray]], list[np.ndarray]]:
+    """The same model as transformers runs it: waveforms, padded to the longest, to the hidden states of all layers."""
     from transformers import AutoFeatureExtractor, AutoModel
 
     folder = encoders.find(encoder.name)
     with encoders.quiet():
-        return AutoModel.from_pretrained(folder).float().eval(), AutoFeatureExtractor.from_pretrained(folder)
+        model, extractor = AutoModel.from_pretrained(folder).float().eval(), AutoFeatureExtractor.from_pretrained(folder)
+
+    @torch.no_grad()
+    def states(waves: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
+        inputs = extractor(waves, sampling_rate=audio.SAMPLE_RATE, return_tensors="pt", padding=True).input_values
+        return [layer.numpy() for layer in model(inputs, output_hidden_states=True).hidden_states]
+
+    return states
 
 
 def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layer: int) -> Case:
     """Whole clips, each by itself, beside batches of eight padded to the longest."""
-    model, extractor = _plain(encoder)
+    states = _plain(encoder)
     waves = [audio.read(path) for path in clips["path"]]
 
     def ours():
@@ -137,14 +140,10 @@ def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, la
 
     def other():
         frames = []
-        with torch.no_grad():
-            for first in range(0, len(waves), 8):
-                batch = waves[first : first + 8]
-                inputs = extractor(
-                    batch, sampling_rate=audio.SAMPLE_RATE, return_tensors="pt", padding=True
-                ).input_values
-                states = model(inputs, output_hidden_states=True).hidden_states[layer].numpy()
-                frames += [states[i][: encoder.frames(len(wave))] for i, wave in enumerate(batch)]
+        for first in range(0, len(waves), 8):
+            batch = waves[first : first + 8]
+            found = states(batch)[layer]
+            frames += [found[i][: encoder.frames(len(wave))] for i, wave in enumerate(batch)]
         return frames
 
     def agree(a, b):
@@ -161,11 +160,7 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def training(
-    frames: np.ndarray,
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    seeds: tuple[int, ...],
-    epochs: int | None = None,
+    frames: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, seeds: tuple[int, ...], epochs: int | None = None
 ) -> Case:
     """All folds and seeds of the segment CNN beside a plain PyTorch loop with a DataLoader.
 
@@ -173,7 +168,6 @@ def training(
     """
     folds = evaluation.folds(clips)
     model = models.SegmentCNN(epochs=epochs, patience=1000)
-
     judge = dict(folds=folds, seeds=seeds, progress=False)
 
     def ours():
@@ -187,27 +181,23 @@ def training(
         low, high = 100 * found.low, 100 * found.high
         return f"difference of UAR {100 * found.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
-    fits = len(seeds) * folds.nunique()
-    name = f"CNN, {fits} trainings"
-    return Case(name, "PyTorch loop with a DataLoader", fits, "trainings", ours, other, agree, warm=False)
+    fits, beside = len(seeds) * folds.nunique(), "PyTorch loop with a DataLoader"
+    return Case(f"CNN, {fits} trainings", beside, fits, "trainings", ours, other, agree, warm=False)
 
 
 def reading(clips: pd.DataFrame) -> Case:
     """Files to one-second segments at 16 kHz, beside librosa."""
     librosa = audio.load_librosa()
-
     segments = audio.cut_segments(clips, seconds=1.0)
 
     def ours():
         return np.stack(list(audio.read_segments(clips, segments)))
 
     def other():
-        pieces = []
+        pieces, rate = [], audio.SAMPLE_RATE
         for clip, rows in segments.groupby("clip", sort=False):
-            wave, _ = librosa.load(clips.set_index("clip").path[clip], sr=audio.SAMPLE_RATE)
-            for row in rows.itertuples():
-                piece = wave[round(row.start * audio.SAMPLE_RATE) :][: audio.SAMPLE_RATE]
-                pieces.append(np.resize(piece, audio.SAMPLE_RATE))
+            wave, _ = librosa.load(clips.set_index("clip").path[clip], sr=rate)
+            pieces += [np.resize(wave[round(start * rate) :][:rate], rate) for start in rows["start"]]
         return np.stack(pieces)
 
     def agree(a, b):
@@ -218,8 +208,6 @@ def reading(clips: pd.DataFrame) -> Case:
 
 def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> Case:
     """Bootstrap of UAR over speakers, beside a loop over scikit-learn's score."""
-    from sklearn.metrics import balanced_accuracy_score
-
     random = np.random.default_rng(0)
     speaker = np.repeat(np.arange(speakers), each)
     truth = random.integers(0, 6, speaker.size)
@@ -237,8 +225,8 @@ def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> C
     def agree(a, b):
         return f"standard error {100 * np.std(a):.2f} and {100 * np.std(b):.2f} points"
 
-    name = f"bootstrap, {speakers} speakers"
-    return Case(name, "loop over balanced_accuracy_score", resamples, "resamples", ours, other, agree)
+    beside = "loop over balanced_accuracy_score"
+    return Case(f"bootstrap, {speakers} speakers", beside, resamples, "resamples", ours, other, agree)
 
 
 @contextmanager
@@ -296,8 +284,7 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
         base = encoders.load(folder, precision="auto")
         machine["precision"], machine["share_of_peak"] = base.precision, {}
         for precision in dict.fromkeys((base.precision, "fp32")):
-            same = precision == base.precision
-            encoder = base if same else encoders.load(folder, device="cpu", precision=precision)
+            encoder = base if precision == base.precision else encoders.load(folder, device="cpu", precision=precision)
             name = f"wav2vec2-base size, {{}}, {precision}"
             done = measure(extraction(name.format("12 layers"), encoder, some, tuple(range(13))))
             work = BASE_WORK * done["amount"] / done["ours"] / 1e12
@@ -310,9 +297,8 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     measure(padded_batches("wav2vec2-nano, whole clips", nano, some, nano.recommended_layer))
     measure(reading(some))
     measure(bootstrapping())
-    segments = audio.cut_segments(table, seconds=1.0)
-    cache = Workspace(corpus).cache
-    frames = features.extract(table, segments, nano, layers=(nano.recommended_layer,), cache=cache, progress=False)
+    segments, layers = audio.cut_segments(table, seconds=1.0), (nano.recommended_layer,)
+    frames = features.extract(table, segments, nano, layers=layers, cache=Workspace(corpus).cache, progress=False)
     measure(training(frames, segments, table, seeds=(0, 1, 2)))
     return {"machine": machine, "rows": rows}
 
@@ -320,18 +306,14 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
 def line(row: dict) -> str:
     """One row as text."""
     rate = row["amount"] / row["ours"]
-    return (
-        f"{row['row']:<34} {row['ratio']:6.2f} × {row['beside']:<46} [{row['low']:.2f}, {row['high']:.2f}]  "
-        f"{rate:8.1f} {row['unit']}/s  {row['agreement']}"
-    )
+    ratio = f"{row['ratio']:6.2f} × {row['beside']:<46} [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['row']:<34} {ratio}  {rate:8.1f} {row['unit']}/s  {row['agreement']}"
 
 
 def _processor() -> str:
-    if Path("/proc/cpuinfo").exists():
-        for text in Path("/proc/cpuinfo").read_text().splitlines():
-            if text.startswith("model name"):
-                return text.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 class PlainNetwork(nn.Module):
@@ -380,19 +362,13 @@ class PlainCNN(ClassifierMixin, BaseEstimator):
         pairs = nn.functional.avg_pool1d(data[fit].transpose(1, 2), 2)
         mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
         self.network_ = network = PlainNetwork(mean, deviation, len(self.classes_), model)
-        batches = DataLoader(
-            TensorDataset(data[fit], targets[fit]),
-            model.batch_size,
-            shuffle=True,
-            drop_last=len(fit) > model.batch_size,
-        )
+        pieces, size, rate = TensorDataset(data[fit], targets[fit]), model.batch_size, model.learning_rate
+        batches = DataLoader(pieces, size, shuffle=True, drop_last=len(fit) > size)
         epochs = models.default_epochs(len(batches)) if model.epochs is None else model.epochs
         counts = np.bincount(codes[fit], minlength=len(self.classes_))
         loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32))
-        optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate, weight_decay=model.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, model.learning_rate, total_steps=epochs * len(batches)
-        )
+        optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=model.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * len(batches))
         best = -1.0
         for _ in range(epochs):
             network.train()
@@ -401,16 +377,14 @@ class PlainCNN(ClassifierMixin, BaseEstimator):
                 loss_of(network(batch), labels).backward()
                 optimiser.step()
                 schedule.step()
-            score = recall_score(codes[held], self._outputs(data[held]).argmax(1), average="macro", zero_division=0)
+            found = self.predict_proba(X[held]).argmax(1)
+            score = recall_score(codes[held], found, average="macro", zero_division=0)
             if score > best:
                 best, kept = score, {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(kept)
         return self
 
+    @torch.no_grad()
     def predict_proba(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
         """Probabilities of shape (n, classes)."""
-        return self._outputs(torch.from_numpy(np.asarray(X, np.float32))).softmax(1).numpy()
-
-    @torch.no_grad()
-    def _outputs(self, data: torch.Tensor) -> torch.Tensor:
-        return self.network_.eval()(data)
+        return self.network_.eval()(torch.from_numpy(np.asarray(X, np.float32))).softmax(1).numpy()

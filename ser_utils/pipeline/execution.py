@@ -58,7 +58,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
 
     executed = workspace.reports / f"{book.name}.ipynb"
     kept = workspace.reports / f"{book.name}.failed.ipynb"
-    workspace.reports.mkdir(parents=True, exist_ok=True)
+    kept.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="ser-") as folder:
         partial, written = Path(folder, executed.name), Path(folder, "written")
         written.touch()
@@ -68,9 +68,8 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
             made = set(written.read_text(encoding="utf-8").splitlines())
             lacking = [name for name in book.writes if _below(workspace.tables / f"{name}.parquet", workspace) not in made]
             if lacking:
-                raise NotebookFailed(
-                    f"declares the tables {', '.join(lacking)} (metadata ser.writes) and did not save them"
-                )
+                names = ", ".join(lacking)
+                raise NotebookFailed(f"declares the tables {names} (metadata ser.writes) and did not save them")
         except Exception as error:
             if partial.exists():
                 with replacing(kept) as temporary:
@@ -81,9 +80,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
     notebook.metadata.pop("papermill", None)  # times and paths of this machine
     with replacing(executed) as temporary:
         nbformat.write(notebook, temporary)
-    kept.unlink(missing_ok=True)
     return {
-        "title": book.title,
         "parameters": book.defaults | given,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),

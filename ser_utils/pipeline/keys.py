@@ -62,18 +62,9 @@ class Notebook:
             ser = content["metadata"].get("ser", {})
         except (ValueError, KeyError) as error:
             raise SerError(f"{path.name} is not a readable notebook ({error}); restore it from git") from error
-        defaults = {}
-        for cell in cells:
-            if "parameters" in cell["metadata"].get("tags", []):
-                defaults |= _assignments(cell["source"])
-        return cls(
-            path,
-            cells,
-            tuple(ser.get("reads", [])),
-            tuple(ser.get("writes", [])),
-            tuple(ser.get("figures", [])),
-            defaults,
-        )
+        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        reads, writes, figures = (tuple(ser.get(name, ())) for name in ("reads", "writes", "figures"))
+        return cls(path, cells, reads, writes, figures, _assignments("\n".join(tagged)))
 
 
 def _assignments(source: str) -> dict:
@@ -103,26 +94,24 @@ def fingerprints(book: Notebook, given: dict, tables: Path, corpus: str) -> dict
     corpus : str
         The corpus's fingerprint.
     """
-    effective = book.defaults | given
-    used = {name: value for name, value in effective.items() if name not in _NOT_IN_KEY}
+    used = {name: value for name, value in (book.defaults | given).items() if name not in _NOT_IN_KEY}
+    encoder, package = str(used.get("encoder", "")), ROOT / "ser_utils"
+    weights = sorted(package.glob("*/weights/**/*")) + (sorted(Path(encoder).rglob("*")) if encoder else [])
+    source = [[cell["cell_type"], cell["source"], cell["metadata"].get("tags")] for cell in book.cells]
     read = [tables / f"{name}.parquet" for name in book.reads]
-    sources = sorted((ROOT / "ser_utils").rglob("*.py"))
-    weights = [path for folder in sorted((ROOT / "ser_utils").glob("*/weights")) for path in sorted(folder.rglob("*"))]
-    encoder = str(effective.get("encoder", ""))
-    if encoder and Path(encoder).is_dir():
-        weights += sorted(Path(encoder).rglob("*"))
     return {
-        "notebook": digest(
-            json.dumps([[c["cell_type"], c["source"], c["metadata"].get("tags")] for c in book.cells]),
-            json.dumps([book.reads, book.writes]),
-        ),
-        "parameters": digest(json.dumps(used, sort_keys=True, default=str)),
-        "module": _contents(sources),
-        "versions of packages": digest(json.dumps(versions(), sort_keys=True)),
-        "tables it reads": digest(*(digest(path) if path.exists() else "missing" for path in read)),
+        "notebook": _hash([source, book.reads, book.writes]),
+        "parameters": _hash(used),
+        "module": _contents(sorted(package.rglob("*.py"))),
+        "versions of packages": _hash(versions()),
+        "tables it reads": digest(*(path if path.exists() else "missing" for path in read)),
         "corpus": corpus,
         "encoder weights": digest(encoder, _contents(weights)),
     }
+
+
+def _hash(value: object) -> str:
+    return digest(json.dumps(value, sort_keys=True, default=str))
 
 
 def _contents(paths: list[Path]) -> str:
@@ -139,11 +128,6 @@ def corpus_fingerprint(clips: pd.DataFrame, cache: Path) -> str:
     return digest(clips.drop(columns="path").to_csv(index=False), *contents)
 
 
-def provenance() -> dict:
-    """What a notebook is run with: commit, versions of Python and of the packages, platform."""
-    return {"git": _git(), "versions": versions(), "platform": platform.platform()}
-
-
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python, of this module and of the installed packages that `requirements.lock` pins."""
@@ -156,12 +140,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _git() -> dict | None:
-    def ask(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
-
+def provenance() -> dict:
+    """What a notebook is run with: commit (None outside a git checkout), versions of packages, platform."""
+    git = ["git", "-C", str(ROOT)]
     try:
-        changed = ask("status", "--porcelain", "--untracked-files=no")
-        return {"commit": ask("rev-parse", "HEAD").strip(), "dirty": bool(changed.strip())}
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True).returncode != 0
+        found = {"commit": commit, "dirty": changed}
     except (OSError, subprocess.CalledProcessError):
-        return None
+        found = None
+    return {"git": found, "versions": versions(), "platform": platform.platform()}

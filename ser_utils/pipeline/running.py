@@ -1,8 +1,7 @@
 """Run the notebooks in order through papermill, skipping what is up to date.
 
-A notebook is run again when something that it depends on has changed: its source, its parameters, the sources of
-`ser_utils`, an installed package, the tables that it reads, the corpus, the weights of an encoder, or when a product is
-gone. Everything is compared by content and never by time, so a rewritten but equal table stops the chain there.
+A notebook is run again when something that it depends on has changed (see `keys`), or when a product is gone.
+Everything is compared by content and never by time, so a rewritten but equal table stops the chain there.
 
 Heavy libraries (papermill, nbconvert) are imported only once a notebook must run: finding that nothing changed is quick.
 """
@@ -20,11 +19,9 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from ser_utils import ROOT, SerError, corpora, features, replacing
 from ser_utils.pipeline import report
-from ser_utils.pipeline.execution import NotebookFailed, execute
+from ser_utils.pipeline.execution import execute
 from ser_utils.pipeline.keys import Notebook, corpus_fingerprint, fingerprints, provenance
 from ser_utils.pipeline.workspace import Workspace
-
-__all__ = ["PROFILES", "NotebookFailed", "Workspace", "run"]
 
 #: What a profile changes of the notebooks' parameters, whose defaults are the profile `demo`. A notebook gets those
 #: that it declares.
@@ -49,14 +46,11 @@ def run(
     corpus: str | Path = "demo",
     *,
     data: str | Path | None = None,
-    encoder: str | None = None,
     profile: str = "demo",
     only: Iterable[str] = (),
     fresh: bool = False,
     out: str | Path | None = None,
     parameters: Mapping[str, object] | None = None,
-    labels: str | None = None,
-    strict: bool = False,
     scheduler: str | None = None,
     notebooks: str | Path | None = None,
 ) -> Path:
@@ -68,8 +62,6 @@ def run(
         Name of a corpus, or the path of a CSV with columns `path`, `emotion`, `speaker`.
     data : str or Path, optional
         Folder of the recordings; the corpus's default folder when left out.
-    encoder : str, optional
-        Passed to every notebook that declares it; the notebooks' default when left out.
     profile : {"quick", "demo", "paper"}
         Which set of `PROFILES`.
     only : iterable of str
@@ -79,11 +71,7 @@ def run(
     out : str or Path, optional
         Folder below which `data/` and `reports/` are written; the checkout when left out.
     parameters : mapping, optional
-        Further parameters of the notebooks. They win over `profile`, `encoder`, `labels` and `strict`.
-    labels : str, optional
-        Which labels, for corpora with several sets of them.
-    strict : bool
-        An unreadable recording is an error rather than left out.
+        Further parameters of the notebooks, such as `encoder`, `labels` or `strict`; they win over the profile's.
     scheduler : str, optional
         Address of a Dask scheduler whose workers compute features and cross-validations; no result depends on it. That
         of the environment variable `SER_SCHEDULER` when left out, and this machine without.
@@ -112,10 +100,10 @@ def run(
         features.connect(scheduler).close()
     corpus = _absolute(corpus) if str(corpus).lower().endswith(".csv") else str(corpus)
     data, out = (None if path is None else _absolute(path) for path in (data, out))
-    if encoder is not None and Path(encoder).expanduser().is_dir():  # notebooks work in another folder
-        encoder = _absolute(encoder)
-    wanted = _parameters(books, profile, {"encoder": encoder, "labels": labels, "strict": strict or None}, parameters)
-    wanted |= {"corpus": corpus, "data": data, "out": out}
+    wanted = _parameters(books, profile, parameters or {}) | {"corpus": corpus, "data": data, "out": out}
+    encoder = wanted.get("encoder")
+    if encoder and Path(encoder).expanduser().is_dir():
+        wanted["encoder"] = _absolute(encoder)  # notebooks work in another folder
 
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
     workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
@@ -187,21 +175,20 @@ def _choose(books: list[Notebook], only: Iterable[str]) -> list[Notebook]:
     return [book for book in books if not chosen or book.name in chosen]
 
 
-def _parameters(books: list[Notebook], profile: str, options: dict, given: Mapping[str, object] | None) -> dict:
-    """What is to be passed: the profile's, then the options', then `given`, checked against what notebooks declare."""
+def _parameters(books: list[Notebook], profile: str, given: Mapping[str, object]) -> dict:
+    """What is to be passed: the profile's parameters, then `given`, checked against what notebooks declare."""
     if profile not in PROFILES:
         raise SerError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
-    known: dict[str, object] = {}
+    known: dict[str, object] = dict.fromkeys(["encoder", "labels", "strict"])  # the run itself needs them
     for book in books:  # the first default that is not None tells of which kind a parameter is
         known |= {name: value for name, value in book.defaults.items() if known.get(name) is None}
-    for name in given or {}:
+    for name in given:
         if name in _OWN:
             raise SerError(f"-p {name}=…: use the option {_OWN[name]} instead")
         if name not in known:
-            others = sorted(set(known) - set(_OWN))
-            raise SerError(f"no notebook has a parameter {name!r}; there are {', '.join(others)}")
-    wanted = PROFILES[profile] | {name: value for name, value in options.items() if value is not None}
-    return wanted | {name: _typed(name, value, known[name]) for name, value in (given or {}).items()}
+            declared = {name for book in books for name in book.defaults} - set(_OWN)
+            raise SerError(f"no notebook has a parameter {name!r}; there are {', '.join(sorted(declared))}")
+    return PROFILES[profile] | {name: _typed(name, value, known[name]) for name, value in given.items()}
 
 
 def _typed(name: str, value: object, default: object) -> object:

@@ -258,6 +258,15 @@ def test_a_parameter_reaches_the_notebooks_that_declare_it_and_no_other(rerun, p
     assert "count: 7" in printed(reports(place) / "03_third.ipynb")
 
 
+def test_a_folder_given_as_encoder_is_found_from_where_notebooks_work(rerun, place, monkeypatch):
+    write_notebook(place / "notebooks", "03_third", "# Third", "count = 1\nencoder = 'nano'", "print('encoder:', encoder)")
+    (place / "mine").mkdir()
+    monkeypatch.chdir(place)
+    rerun(only=["03"], parameters={"encoder": "mine"})
+    (report,) = (place / "out/reports").glob("*+mine-*")
+    assert f"encoder: {place / 'mine'}" in printed(report / "03_third.ipynb")
+
+
 def test_fresh_runs_what_is_up_to_date_and_only_leaves_the_others_alone(rerun, place):
     before = contents(reports(place))["%s" % (reports(place) / "01_first.ipynb")]
     assert rerun(only=["2"], fresh=True) == (["02_second"], [])
@@ -480,10 +489,10 @@ def test_a_value_that_cannot_be_meant_is_refused_before_a_kernel_starts(text, fi
     books = [pipeline.Notebook.read(path) for path in NOTEBOOKS]
     given = dict([pipeline.parse_parameter(text)])
     if fits:
-        assert running._parameters(books, "demo", {}, given) == given
+        assert running._parameters(books, "demo", given) == given
     else:
         with pytest.raises(SerError, match=f"^-p {text.partition('=')[0]}="):
-            running._parameters(books, "demo", {}, given)
+            running._parameters(books, "demo", given)
 
 
 # --- the workspace -----------------------------------------------------------------------------------------------
