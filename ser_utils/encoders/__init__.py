@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet"],
+        "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet", "turns"],
         "loading": ["find", "load"],
         "precision": ["AlongWidth", "autocast", "choose"],
         "start": ["begin"],

@@ -71,16 +71,16 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
                 )
     model.eval().requires_grad_(False)
     fingerprint = _fingerprint(model, extractor)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    computed_in = choose(precision, device)
-    prepare(model, computed_in, device)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    computed_in = choose(precision, place)
+    prepare(model, computed_in, place)
     return Encoder(
         name,
-        model.to(device),
+        model.to(place),  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
         extractor,
         fingerprint=fingerprint,
-        recommended_layer=_recommended_layer(folder, model.config.num_hidden_layers),
-        device=device,
+        recommended_layer=_recommended_layer(folder, config.num_hidden_layers),
+        device=place,
         precision=computed_in,
     )
 
@@ -124,7 +124,7 @@ def _from_hub(name: str, *, weights: bool) -> Path:
             return folder
     try:
         # Asked first since it fails at once without a network, where a download retries for most of a minute.
-        files = [file.rfilename for file in HfApi().model_info(name, timeout=10).siblings]
+        files = [file.rfilename for file in HfApi().model_info(name, timeout=10).siblings or ()]
         if not weights:
             wanted = []
         elif any(file.endswith(".safetensors") for file in files):

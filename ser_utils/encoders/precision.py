@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.utils import parametrize
 
 from ser_utils import SerError
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
 # Of the largest array of the convolutions: with two threads at work both fit into 32 MB of cache.
 _PIECE_BYTES = 14 << 20
 
 
-def prepare(model: torch.nn.Module, precision: str, device: torch.device) -> None:
+def prepare(model: PreTrainedModel, precision: str, device: torch.device) -> None:
     """Change a network in place so that it is computed fast, and can be trained no more.
 
     Parameters
@@ -26,7 +30,7 @@ def prepare(model: torch.nn.Module, precision: str, device: torch.device) -> Non
     _fold_weight_norm(model)
     if device.type == "cpu":
         _turn_grouped_convolutions(model)
-        model.feature_extractor = InPieces(model.feature_extractor, model.config)
+        model.feature_extractor = InPieces(model.get_submodule("feature_extractor"), model.config)
     if precision == "bf16":
         _cast_products(model)
 
@@ -90,7 +94,7 @@ class InPieces(torch.nn.Module):
     and convolutions wait for memory that all cores share. The Transformer behind them likes more at once.
     """
 
-    def __init__(self, convolutions: torch.nn.Module, config):
+    def __init__(self, convolutions: torch.nn.Module, config: PretrainedConfig):
         super().__init__()
         self.convolutions, self.values_per_sample = convolutions, config.conv_dim[0] / config.conv_stride[0]
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ser_utils import SerError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 #: Names with these endings are the same network before its first update, and with random weights of a seed.
 _CONTROL = re.compile(r"(?P<plain>.+?)-(?:(?P<start>start)|random(?:-(?P<seed>\d+))?)")
@@ -41,7 +45,7 @@ def beginning(folder: Path, name: str) -> dict:
         ) from error
 
 
-def begin(config, *, seed: int, filters: bool = True) -> torch.nn.Module:
+def begin(config: PretrainedConfig, *, seed: int, filters: bool = True) -> PreTrainedModel:
     """Make an encoder as it is before its first update: of the same settings and seed, always the same.
 
     Parameters
@@ -67,14 +71,14 @@ def begin(config, *, seed: int, filters: bool = True) -> torch.nn.Module:
     return model
 
 
-def start_filters(model: torch.nn.Module) -> None:
+def start_filters(model: PreTrainedModel) -> None:
     """Start a long first convolution as mel-spaced windowed sinusoids in four phases, equally loud for speech.
 
     Rectified, four phases sum to the magnitude, within a factor of √2 whatever the phase of the signal: the layer starts
     as a filter bank instead of having to discover one. Speech stands for noise with its long-term spectrum, flat below
     500 Hz and falling by 7 dB an octave above. Nothing happens to kernels shorter than 10 ms.
     """
-    conv = model.feature_extractor.conv_layers[0].conv
+    conv = model.feature_extractor.conv_layers[0].conv  # type: ignore[union-attr, index]  # torch types any attribute so
     channels, _, kernel = conv.weight.shape
     if kernel < 160 or channels % 4:
         return

@@ -14,14 +14,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "hours_heard", "inner_curve", "labels_curve", "layer_curve", "learning_curves", "length_curve",
             "seconds_heard",
         ],  # fmt: skip
-        "errors": ["caterpillar", "confusion_matrix", "confusions", "reliability", "risk_coverage"],
-        "explanations": ["agreement", "confusion_plane", "deletion", "what_if"],
+        "decisions": [
+            "agreement", "caterpillar", "confusion_matrix", "confusion_plane", "confusions", "deletion",
+            "reliability", "risk_coverage", "what_if",
+        ],  # fmt: skip
         "recordings": [
-            "attribution_timeline", "clip_gallery", "clip_panel", "feature_map", "frames_image",
+            "attribution_timeline", "clip_gallery", "feature_map", 
             "log_mel_image", "probability_timeline", "spectrogram", "timeline",
         ],  # fmt: skip
         "style": [
-            "EMOTION_COLOURS", "EMOTION_HATCHES", "EMOTION_MARKERS", "INK", "emotion_order", "use_style",
+            "EMOTION_COLOURS", "EMOTION_HATCHES", "EMOTION_MARKERS", "INK", "SYSTEM_NAMES", "display_name",
+            "emotion_order", "system_order", "use_style",
         ],  # fmt: skip
     },
 )

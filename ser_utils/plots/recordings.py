@@ -1,8 +1,8 @@
-"""Figures of recordings: waveform, spectrogram, frames, and what a system says along a clip."""
+"""Figures of recordings: waveform, spectrogram, frames, and the predictions along a clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,15 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ser_utils import audio, features
 from ser_utils.plots.style import (
+    BLUE,
     EMOTION_COLOURS,
     EMOTION_HATCHES,
     EMOTION_MARKERS,
     INK,
+    VERMILION,
     axes_of,
     emotion_handles,
     emotion_order,
     mark_outside,
+    title_figure,
 )
 
 
@@ -47,84 +51,38 @@ def _mel_to_hz(mel):
 def spectrogram(
     signal: np.ndarray, sample_rate: int, *, f0: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw a mel spectrogram in dB below its peak, with the F0 contour on top when one is given.
+    """Draw the mel spectrogram that `features.log_mel` stores, in dB below its peak, and the F0 contour over it.
 
     Parameters
     ----------
     signal : array, shape (samples,)
-        Waveform.
+        Waveform; resampled to 16 kHz if it has another rate.
     sample_rate : int
         In Hz.
     f0 : DataFrame, optional
-        Columns `time` [s] and `f0` [Hz], NaN where unvoiced, as `exploration.f0_contour` gives it.
+        Columns `time` [s] and `f0` [Hz], NaN where unvoiced, as `features.f0_contour` returns it.
     """
-    import torch
-    from torchaudio.transforms import (
-        MelSpectrogram,
-    )  # already loaded by `audio`; librosa would take seconds more
-
     ax = axes_of(ax, 7, 2.2)
-    hop, bands = sample_rate // 100, 64
-    transform = MelSpectrogram(sample_rate, n_fft=4 * hop, hop_length=hop, n_mels=bands)
-    power = transform(torch.as_tensor(np.asarray(signal, np.float32))).numpy()
-    decibels = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10))
-    time = (np.arange(power.shape[1] + 1) - 0.5) * hop / sample_rate
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(sample_rate / 2), bands + 1))
+    wave = audio.resample(np.asarray(signal, np.float32), sample_rate, audio.SAMPLE_RATE)
+    # Scaled to its peak, so that the constant below the logarithm hides nothing of a quiet recording.
+    bands = features.mel_spectrogram(wave / max(np.abs(wave).max(), 1e-6))
+    decibels = 10 / np.log(10) * (bands - bands.max())
+    time = (np.arange(bands.shape[1] + 1) - 0.5) * 0.01  # a window every 10 ms, centred there
+    top = audio.SAMPLE_RATE / 2
+    # Band k peaks at point k + 1 of n + 2 points that are equally spaced in mel: it is drawn half a step to either side.
+    points = np.arange(len(bands) + 1) + 0.5
+    edges = _mel_to_hz(points * _hz_to_mel(top) / (len(bands) + 1))
+    edges[[0, -1]] = 0, top
     ax.pcolormesh(time, edges, decibels, cmap="magma", vmin=-70, vmax=0, rasterized=True)
     ax.set_yscale("function", functions=(_hz_to_mel, _mel_to_hz))
     if f0 is not None:
         ax.plot(f0["time"], f0["f0"], color="white", linewidth=3.2)
         ax.plot(f0["time"], f0["f0"], color="#56B4E9", linewidth=1.5)
-    seconds = len(signal) / sample_rate
-    ax.set(xlabel="time [s]", ylabel="frequency [kHz]", xlim=(0, seconds), ylim=(0, sample_rate / 2))
-    ax.set_yticks([t for t in (0, 500, 1000, 2000, 4000, 8000, 16000) if t <= sample_rate / 2])
+    ax.set(xlabel="time [s]", ylabel="frequency [kHz]", xlim=(0, len(signal) / sample_rate), ylim=(0, top))
+    ax.set_yticks([0, 500, 1000, 2000, 4000, 8000])
     ax.yaxis.set_major_formatter(lambda f, _: f"{f / 1000:g}")
     ax.minorticks_off()
     return ax
-
-
-def clip_panel(
-    signal: np.ndarray,
-    sample_rate: int,
-    *,
-    f0: pd.DataFrame | None = None,
-    emotion: str | None = None,
-    title: str = "",
-) -> Figure:
-    """One recording seen three ways: waveform, mel spectrogram, F0 contour in Hz (when given).
-
-    Parameters
-    ----------
-    signal : array, shape (samples,)
-        Waveform.
-    sample_rate : int
-        In Hz.
-    f0 : DataFrame, optional
-        Columns `time` [s] and `f0` [Hz], NaN where unvoiced.
-    emotion : str, optional
-        Colours the waveform.
-    """
-    heights = [1, 1.6, 1] if f0 is not None else [1, 1.6]
-    figure, axes = plt.subplots(
-        len(heights),
-        1,
-        figsize=(8, 1.55 * sum(heights)),
-        sharex=True,
-        layout="constrained",
-        height_ratios=heights,
-    )
-    waveform(signal, sample_rate, colour=EMOTION_COLOURS.get(emotion, INK), ax=axes[0])
-    spectrogram(signal, sample_rate, ax=axes[1])
-    if f0 is not None:
-        axes[2].plot(f0["time"], f0["f0"], color="#0072B2", marker=".", markersize=3, linewidth=1)
-        axes[2].set(ylabel="F0 [Hz]")
-        axes[2].grid(axis="y")
-    for ax in axes[:-1]:
-        ax.set_xlabel("")
-    axes[-1].set(xlabel="time [s]", xlim=(0, len(signal) / sample_rate))
-    figure.align_ylabels(axes)
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
 
 
 def clip_gallery(
@@ -171,40 +129,14 @@ def clip_gallery(
             bottom.set_xlabel("")
         else:
             bottom.tick_params(labelbottom=True)
-    for ax in (ax for i in range(len(signals), rows * columns) for ax in grid[-2:, i % columns]):
+    for ax in grid[-2:, (len(signals) - 1) % columns + 1 :].flat:
         ax.set_visible(False)
-    figure.suptitle(title, x=0.01, ha="left")
+    title_figure(figure, title)
     return figure
 
 
-def frames_image(
-    frames: np.ndarray,
-    seconds: float,
-    *,
-    title: str = "",
-    label: str = "dimension",
-    cmap: str = "RdBu_r",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw a feature map `(frames, dims)` over time in seconds; colours are z-values by dimension."""
-    ax = axes_of(ax, 7, 2.4)
-    values = np.asarray(frames, np.float32)
-    values = (values - values.mean(0)) / np.where(values.std(0) > 0, values.std(0), 1)
-    ax.imshow(
-        values.T,
-        origin="lower",
-        extent=(0, seconds, 0, values.shape[1]),
-        cmap=cmap,
-        vmin=-2.5,
-        vmax=2.5,
-        interpolation="nearest",
-    )
-    ax.set(xlabel="time [s]", ylabel=label, title=title)
-    return ax
-
-
 def feature_map(signal: np.ndarray, sample_rate: int, frames: np.ndarray, *, title: str = "") -> Figure:
-    """Show one segment before and after the encoder: its waveform above its feature map, on one time axis.
+    """One segment before and after the encoder: its waveform above its feature map, on one time axis.
 
     Parameters
     ----------
@@ -213,20 +145,23 @@ def feature_map(signal: np.ndarray, sample_rate: int, frames: np.ndarray, *, tit
     sample_rate : int
         In Hz.
     frames : array, shape (frames, dims)
-        What the encoder makes of it.
+        Output of the encoder; each dimension is drawn standardised.
     """
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained", height_ratios=[1, 2])
     waveform(signal, sample_rate, ax=top)
     top.set(xlabel="", title=f"{len(signal)} samples")
-    frames_image(frames, len(signal) / sample_rate, ax=bottom)
-    bottom.set_title(f"{frames.shape[0]} frames × {frames.shape[1]} dimensions")
+    values = np.asarray(frames, np.float32)
+    values = (values - values.mean(0)) / np.where(values.std(0) > 0, values.std(0), 1)
+    extent = (0, len(signal) / sample_rate, 0, values.shape[1])
+    bottom.imshow(values.T, origin="lower", extent=extent, cmap="RdBu_r", vmin=-2.5, vmax=2.5, interpolation="nearest")
+    bottom.set(xlabel="time [s]", ylabel="dimension", title=f"{len(values)} frames × {values.shape[1]} dimensions")
     figure.align_ylabels([top, bottom])
-    figure.suptitle(title, x=0.01, ha="left")
+    title_figure(figure, title)
     return figure
 
 
 def log_mel_image(image: np.ndarray, seconds: float, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw a log-mel spectrogram `(mels, frames)`, as `features.log_mel` stores it, over `seconds`."""
+    """Draw a log-mel spectrogram `(bands, frames)`, as `features.log_mel` stores it, over `seconds`."""
     ax = axes_of(ax, 7, 2.4)
     picture = ax.imshow(np.asarray(image, np.float32), origin="lower", extent=(0, seconds, 0, len(image)), cmap="magma")
     ax.figure.colorbar(picture, ax=ax, label="log energy", pad=0.01)
@@ -244,42 +179,25 @@ def timeline(signal: np.ndarray, sample_rate: int, predictions: pd.DataFrame, *,
     sample_rate : int
         In Hz.
     predictions : DataFrame
-        Segment-level predictions of this clip: `start`, `end` [s], a probability column for each emotion, and
+        Segment-level predictions of this clip: `start`, `end` [s], one probability column per emotion, and
         `emotion` (the label) where it is known; several seeds are averaged.
     """
     names = emotion_order(predictions.columns)
-    pieces = predictions.groupby(["start", "end"])[names].mean().reset_index().sort_values("start")
+    segments = predictions.groupby(["start", "end"])[names].mean().reset_index().sort_values("start")
     label = predictions["emotion"].iloc[0] if "emotion" in predictions.columns else None
-    figure, (top, middle, bottom) = plt.subplots(
-        3, 1, figsize=(8.5, 5.6), sharex=True, layout="constrained", height_ratios=[1, 1.7, 1.5]
-    )
-    waveform(signal, sample_rate, colour=EMOTION_COLOURS.get(label, INK), ax=top)
-    base = np.zeros(len(pieces))
+    colour = EMOTION_COLOURS.get(label, INK)
+    figure, top, (middle,) = _along_the_clip(signal, sample_rate, [1, 1.7, 1.5], 5.6, title, colour=colour)
+    top.set_title(f"{f'labelled {label}; ' if label else ''}{len(segments)} segment{'s' * (len(segments) != 1)}")
+    base = np.zeros(len(segments))
     # Where segments overlap (the last is aligned to the clip's end), each is drawn up to the next.
-    width = np.append(np.diff(pieces["start"]), pieces["end"].iloc[-1] - pieces["start"].iloc[-1])
+    width = np.append(np.diff(segments["start"]), segments["end"].iloc[-1] - segments["start"].iloc[-1])
+    look = dict(width=width, align="edge", edgecolor="white", linewidth=0.8)
     for name in names:
-        share = 100 * pieces[name].to_numpy()
-        middle.bar(
-            pieces["start"],
-            share,
-            width=width,
-            bottom=base,
-            align="edge",
-            color=EMOTION_COLOURS[name],
-            hatch=EMOTION_HATCHES[name],
-            edgecolor="white",
-            linewidth=0.8,
-        )
+        share, hatch = 100 * segments[name].to_numpy(), EMOTION_HATCHES[name]
+        middle.bar(segments["start"], share, bottom=base, color=EMOTION_COLOURS[name], hatch=hatch, **look)
         base += share
     middle.set(ylabel="probability [%]", ylim=(0, 100))
     mark_outside(middle, emotion_handles(names, bars=True), "emotion")
-    spectrogram(signal, sample_rate, ax=bottom)
-    for ax in (top, middle):
-        ax.set_xlabel("")
-    top.set_title(f"{f'labelled {label}; ' if label else ''}{len(pieces)} segment{'s' * (len(pieces) != 1)}")
-    bottom.set_xlim(0, len(signal) / sample_rate)
-    figure.align_ylabels([top, middle, bottom])
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -294,35 +212,28 @@ def attribution_timeline(
     sample_rate : int
         In Hz.
     attributions : DataFrame
-        Columns `seconds` (centre of a frame) and one a method; each is scaled to its largest magnitude.
+        Column `seconds` (centre of a frame) and one column per method; each is scaled to its largest magnitude.
     emotion : str
         The emotion that the attribution is for.
     """
     methods = [c for c in attributions.columns if c != "seconds"]
-    figure, axes = plt.subplots(
-        2 + len(methods), 1, figsize=(8.5, 3.2 + 1.2 * len(methods)), sharex=True, layout="constrained",
-        height_ratios=[1, *[0.9] * len(methods), 1.5],
-    )  # fmt: skip
-    waveform(signal, sample_rate, colour=EMOTION_COLOURS[emotion], ax=axes[0])
-    axes[0].set(xlabel="", title=f"what speaks for {emotion}, moment by moment")
+    heights, colour = [1, *[0.9] * len(methods), 1.5], EMOTION_COLOURS[emotion]
+    figure, top, middle = _along_the_clip(signal, sample_rate, heights, 3.2 + 1.2 * len(methods), title, colour=colour)
+    top.set_title(f"attribution to {emotion} over time")
     x = attributions["seconds"].to_numpy()
     width = np.median(np.diff(x)) if len(x) > 1 else 0.02
-    for ax, method in zip(axes[1:-1], methods, strict=True):
+    for ax, method in zip(middle, methods, strict=True):
         y = attributions[method] / max(attributions[method].abs().max(), 1e-9)
-        ax.bar(x, y.clip(lower=0), width=width, color="#0072B2", label="for")
-        ax.bar(x, y.clip(upper=0), width=width, color="#D55E00", label="against")
+        ax.bar(x, y.clip(lower=0), width=width, color=BLUE, label="for")
+        ax.bar(x, y.clip(upper=0), width=width, color=VERMILION, label="against")
         ax.axhline(0, color=INK, linewidth=0.6)
         ax.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1], ylabel=method.replace(" ", "\n"))
-    mark_outside(axes[1], axes[1].get_legend_handles_labels()[0])
-    spectrogram(signal, sample_rate, ax=axes[-1])
-    axes[-1].set_xlim(0, len(signal) / sample_rate)
-    figure.align_ylabels(list(axes))
-    figure.suptitle(title, x=0.01, ha="left")
+    mark_outside(middle[0])
     return figure
 
 
 def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.DataFrame, *, title: str = "") -> Figure:
-    """Probability of each emotion along a recording, as lines with the spread between networks, under its waveform.
+    """Probability of each emotion along a recording, as lines with the range over networks, under its waveform.
 
     Parameters
     ----------
@@ -330,13 +241,10 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
     sample_rate : int
         In Hz.
     timelines : DataFrame
-        Columns `seed` (a network), `start`, `end` [s], and one probability column an emotion.
+        Columns `seed` (a network), `start`, `end` [s], and one probability column per emotion.
     """
     names = emotion_order(timelines.columns)
-    figure, (top, middle, bottom) = plt.subplots(
-        3, 1, figsize=(8.5, 6), sharex=True, layout="constrained", height_ratios=[0.8, 2, 1.4]
-    )
-    waveform(signal, sample_rate, ax=top)
+    figure, _, (middle,) = _along_the_clip(signal, sample_rate, [0.8, 2, 1.4], 6, title)
     for name in names:
         spread = 100 * timelines.groupby(["start", "end"])[name].agg(["mean", "min", "max"])
         centre = [(start + end) / 2 for start, end in spread.index]
@@ -344,13 +252,28 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
         middle.plot(centre, spread["mean"], EMOTION_MARKERS[name] + "-", color=colour, markersize=4.5, linewidth=1.3)
         middle.fill_between(centre, spread["min"], spread["max"], color=colour, alpha=0.15, linewidth=0)
     middle.set(ylabel="probability [%]", ylim=(0, 100))
+    middle.set_title("one marker per segment, at its centre; shaded: range over the networks")
     middle.grid()
     mark_outside(middle, emotion_handles(names), "emotion")
-    spectrogram(signal, sample_rate, ax=bottom)
-    for ax in (top, middle):
-        ax.set_xlabel("")
-    middle.set_title("a marker a segment, at its middle; shaded: from the lowest to the highest of the networks")
-    bottom.set_xlim(0, len(signal) / sample_rate)
-    figure.align_ylabels([top, middle, bottom])
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def _along_the_clip(
+    signal: np.ndarray, sample_rate: int, heights: Sequence[float], height: float, title: str, *, colour: str = INK
+) -> tuple[Figure, Axes, list[Axes]]:
+    """Make a figure with the waveform at the top, the spectrogram at the bottom and empty panels between them.
+
+    Returns
+    -------
+    figure, top, middle
+        The figure, the axes of the waveform, and those to draw in; all share the time axis.
+    """
+    figure, axes = plt.subplots(
+        len(heights), 1, figsize=(8.5, height), sharex=True, layout="constrained", height_ratios=heights
+    )
+    waveform(signal, sample_rate, colour=colour, ax=axes[0])
+    axes[0].set_xlabel("")
+    spectrogram(signal, sample_rate, ax=axes[-1])
+    figure.align_ylabels(list(axes))
+    title_figure(figure, title)
+    return figure, axes[0], list(axes[1:-1])

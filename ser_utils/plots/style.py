@@ -1,27 +1,29 @@
-"""Style of all figures, and figures of recordings and features: one function a figure.
+"""What all figures share: colours and markers of emotions, names of systems, order, and small helpers.
 
-Figures of corpora are in `corpus_plots`, of scores in `score_plots` and `curve_plots`, of errors in `error_plots`.
-Every emotion has one colour, one marker and one hatch, the same in all of them. The colours are those of
-Okabe and Ito (2008), which stay apart for colour-blind readers; marker and hatch say it again without colour.
+Every emotion has one colour, one marker and one hatch. The colours are those of Okabe and Ito (2008), which
+colour-blind readers can tell apart; marker and hatch repeat the information without colour.
 
-Functions take tables and arrays; those of one panel return an `Axes`, those of several a `Figure`. Two
-parameters mean the same in all: `title` states the question or the finding; `ax` is where to draw, a new
-figure if left out.
+Figure functions take tables and arrays. Those with one panel return an `Axes`, those with several a `Figure`. Two
+parameters mean the same in all of them: `title` states the question or the finding; `ax` is where to draw, by default
+a new figure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ser_utils import EMOTIONS
 
-#: ShEMO's six emotions get the six strongest colours; grey, which some eyes take for pink, is boredom's.
+#: ShEMO's six emotions get the six strongest colours; grey, which some readers see as pink, is boredom's.
 EMOTION_COLOURS: dict[str, str] = {
     "anger": "#D55E00",
     "boredom": "#999999",
@@ -33,17 +35,54 @@ EMOTION_COLOURS: dict[str, str] = {
     "sadness": "#0072B2",
     "surprise": "#009E73",
 }
-#: The second channel in scatter and line plots.
+#: Repeats the colour in scatter and line plots.
 EMOTION_MARKERS: dict[str, str] = dict(zip(EMOTIONS, "^XPpvosDd", strict=True))
-#: The second channel in bars: only the emotions that ShEMO lacks are hatched, so that six colours stay plain.
-EMOTION_HATCHES: dict[str, str] = {name: "" for name in EMOTIONS} | {
-    "boredom": "..",
-    "calm": "///",
-    "disgust": "xx",
-}
+#: Repeats the colour in bars: only the emotions that ShEMO lacks are hatched, so that six colours stay plain.
+EMOTION_HATCHES: dict[str, str] = dict.fromkeys(EMOTIONS, "") | {"boredom": "..", "calm": "///", "disgust": "xx"}
 #: Gender is shown by lightness, never by a colour of the emotions.
 GENDER_GREYS: dict[str, str] = {"female": "#B0B0B0", "male": "#4D4D4D", "unknown": "#E5E5E5"}
-INK, PAPER_GREY = "#222222", "#8C8C8C"
+INK, PAPER_GREY, BLUE, VERMILION = "#222222", "#8C8C8C", "#0072B2", "#D55E00"
+#: Colour, line style and marker of curves that are not emotions, such as systems.
+CURVE_STYLES = (
+    (BLUE, "-", "o"),
+    (VERMILION, "--", "s"),
+    ("#009E73", "-.", "^"),
+    ("#CC79A7", ":", "D"),
+    ("#E69F00", "-", "v"),
+    ("#56B4E9", "--", "P"),
+    ("#000000", "-.", "X"),
+    ("#999999", ":", "d"),
+)
+
+_CLASSIFIERS = {"svm": "SVM", "lda": "linear probe", "cnn": "segment CNN"}
+_FEATURES = {
+    "log-mel": "log-mel",
+    "egemaps": "eGeMAPS",
+    "encoder-random": "{encoder} with random weights",
+    "encoder-start": "{encoder} before pre-training",
+    "encoder": "{encoder}",
+}
+#: Display names of systems (`<features>-<classifier>`), in the order of tables; `{encoder}` is a blank.
+SYSTEM_NAMES: dict[str, str] = {
+    "majority": "majority class",
+    "spectrogram-cnn": "spectrogram CNN, pre-trained on keywords",
+    "spectrogram-cnn-scratch": "spectrogram CNN, random weights",
+    **{
+        f"{features}-{classifier}": f"{kind}, {words}"
+        for classifier, kind in _CLASSIFIERS.items()
+        for features, words in _FEATURES.items()
+    },
+    "encoder-tuned": "{encoder}, fine-tuned",
+}
+#: Names that notebooks still give to systems, and the names by the rule above.
+_OLDER_NAMES = {
+    "probe, untrained": "encoder-random-lda",
+    "probe, pre-trained": "encoder-lda",
+    "CNN, untrained": "encoder-random-cnn",
+    "CNN, pre-trained": "encoder-cnn",
+    "segment-cnn": "encoder-cnn",
+}
+_PER_SPEAKER = "/speaker"
 
 
 def use_style() -> None:
@@ -81,14 +120,102 @@ def emotion_order(values: Iterable[str]) -> list[str]:
     return [name for name in EMOTIONS if name in present]
 
 
+def display_name(system: str, *, encoder: str = "encoder") -> str:
+    """Name a system in words.
+
+    Parameters
+    ----------
+    system : str
+        `<features>-<classifier>`, optionally with `/speaker` (per-speaker statistics) or another addition behind it.
+        A name that is not in `SYSTEM_NAMES` is returned as it is.
+    encoder : str
+        What the encoder is called.
+
+    Examples
+    --------
+    >>> display_name("egemaps-svm/speaker"), display_name("encoder-lda", encoder="wav2vec2-nano")
+    ('SVM, eGeMAPS · per-speaker', 'linear probe, wav2vec2-nano')
+    >>> display_name("encoder-cnn, calibrated"), display_name("seed 1")
+    ('segment CNN, encoder · calibrated', 'seed 1')
+    """
+    for name in sorted([*SYSTEM_NAMES, *_OLDER_NAMES], key=len, reverse=True):
+        addition = system.removeprefix(name)
+        if addition == system or addition[:1] not in ("", "/", ",", " "):
+            continue
+        words = SYSTEM_NAMES[_OLDER_NAMES.get(name, name)].format(encoder=encoder)
+        addition = addition.replace(_PER_SPEAKER, ", per-speaker").strip(", ")
+        return f"{words} · {addition}" if addition else words
+    return system
+
+
+def system_order(systems: Iterable[str]) -> list[str]:
+    """The systems with a display name among `systems`, in the order of tables; per-speaker ones come last."""
+    rank = {name: i for i, name in enumerate(SYSTEM_NAMES)}
+    rank |= {old: rank[new] for old, new in _OLDER_NAMES.items()}
+    known = {system for system in systems if system.removesuffix(_PER_SPEAKER) in rank}
+    return sorted(known, key=lambda system: (system.endswith(_PER_SPEAKER), rank[system.removesuffix(_PER_SPEAKER)]))
+
+
+def by_system(table: pd.DataFrame) -> Iterator[tuple[str | None, pd.DataFrame, tuple[str, str, str]]]:
+    """Give each system's display name, rows and curve style; no name where the table has no column `system`."""
+    groups = table.groupby("system", sort=False) if "system" in table else [(None, table)]
+    for (system, part), style in zip(groups, CURVE_STYLES, strict=False):
+        yield None if system is None else display_name(system), part, style
+
+
 def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the given axes, or new ones of a size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
-def genders_of(clips: pd.DataFrame) -> pd.Series:
-    """Gender of each clip, "unknown" where none is given."""
-    return clips["gender"].astype(object).where(clips["gender"].notna(), "unknown")
+def panel_grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Make a figure of `count` panels, each of a size in inches, at most `columns` in a row."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return figure, list(axes.flat[:count])
+
+
+def title_figure(figure: Figure, title: str) -> None:
+    """Put a title at the left of a whole figure."""
+    figure.suptitle(title, x=0.01, ha="left")
+
+
+def shaded_table(ax: Axes, table: pd.DataFrame, texts: Sequence[Sequence[str]], *, white: float, **image) -> AxesImage:
+    """Draw a table of numbers as shaded cells, named by its index and columns.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Numbers that give the shades.
+    texts : nested sequence of str, of the shape of `table`
+        What is written in the cells.
+    white : float
+        Texts are white in cells whose magnitude is above this.
+    **image
+        Of `Axes.imshow`: `cmap`, `vmin`, `vmax`.
+    """
+    values = table.to_numpy(float)
+    drawn = ax.imshow(values, **image)
+    for (i, j), value in np.ndenumerate(values):
+        colour = "white" if abs(value) > white else INK
+        ax.text(j, i, texts[i][j], ha="center", va="center", fontsize=8.5, color=colour)
+    ax.set_xticks(range(table.shape[1]), table.columns, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return drawn
+
+
+def genders_of(table: pd.DataFrame) -> pd.Series:
+    """Gender of each row, "unknown" where none is given."""
+    if "gender" not in table:
+        return pd.Series("unknown", index=table.index)
+    return table["gender"].astype(object).where(table["gender"].notna(), "unknown")
 
 
 def corpus_size(table: pd.DataFrame) -> str:
@@ -98,42 +225,16 @@ def corpus_size(table: pd.DataFrame) -> str:
     return f"{clips} clip{'s' * (clips != 1)} · {speakers} speaker{'s' * (speakers != 1)}"
 
 
-def mark_outside(ax: Axes, handles: list, title: str = "", columns: int = 1) -> None:
+def mark_outside(ax: Axes, handles: Sequence | None = None, title: str = "", **legend) -> None:
     """Put the legend right of the axes, where it covers no data."""
-    ax.legend(
-        handles=handles,
-        title=title or None,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        ncols=columns,
-        borderaxespad=0,
-        handletextpad=0.5,
-    )
+    place = dict(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handletextpad=0.5)
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    ax.legend(handles=handles, title=title or None, **place | legend)
 
 
 def emotion_handles(names: Sequence[str], *, bars: bool = False) -> list:
     """Legend handles of emotions: patches for bars, markers otherwise."""
+    edge = dict(linewidth=0.4, edgecolor=INK) if bars else dict(linestyle="", markeredgecolor=INK, markeredgewidth=0.4)
     if bars:
-        return [
-            Patch(facecolor=EMOTION_COLOURS[n], hatch=EMOTION_HATCHES[n], edgecolor=INK, linewidth=0.4, label=n)
-            for n in names
-        ]
-    return [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=EMOTION_MARKERS[n],
-            color=EMOTION_COLOURS[n],
-            markeredgecolor=INK,
-            markeredgewidth=0.4,
-            label=n,
-        )
-        for n in names
-    ]
-
-
-# --- recordings -----------------------------------------------------------------------
-
-
-# --- features -------------------------------------------------------------------------
+        return [Patch(facecolor=EMOTION_COLOURS[n], hatch=EMOTION_HATCHES[n], label=n, **edge) for n in names]
+    return [Line2D([], [], marker=EMOTION_MARKERS[n], color=EMOTION_COLOURS[n], label=n, **edge) for n in names]

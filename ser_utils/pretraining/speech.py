@@ -5,19 +5,18 @@ What pre-training predicts is made here: MFCCs, F0, voicing, energy and log-mel 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
-from ser_utils import SerError, audio
+from ser_utils import SerError, audio, digest, replacing
 from ser_utils.corpora import sound_files
-from ser_utils.features import MELS, MFCCS, RATE, STRIDE, measure_frames
+from ser_utils.features import MELS, MFCCS, RATE, STRIDE, content_hashes, measure_frames
 
 #: Share of the speech that is held back to watch the loss.
 HELD_BACK = 0.03
@@ -100,22 +99,27 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
     files = sound_files(folders)
     held = set(hold_back(files))
     files = [f for f in files if f not in held] + [f for f in files if f in held]
-    key = json.dumps([_CACHE_VERSION, [[str(f), f.stat().st_size] for f in files]])
-    home = Path(cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (home / "done.json").is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        if not (home / "bounds.npy").is_file():
-            _decode(files, home, len(files) - len(held), progress)
-        samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
-        measured = measure_frames(samples, progress=progress)
-        acoustics, targets = _relative(measured, bounds)
-        save_array(home / "acoustics.npy", acoustics)
-        save_array(home / "targets.npy", targets.astype(np.float16))
-        facts = {"clips": len(files) - len(held), "held_back": len(held), "frames": int(np.load(home / "frames.npy"))}
-        write_json(home / "done.json", facts)
+    home = Path(cache) / digest(str(_CACHE_VERSION), *content_hashes(files, Path(cache)))[:16]
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "lock"):  # another run waits, and finds the arrays
+        if not (home / "done.json").is_file():
+            _fill(files, home, len(held), progress)
     arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
     facts = json.loads((home / "done.json").read_text())
     return Speech(*arrays, clips=facts["clips"], frames=facts["frames"])
+
+
+def _fill(files: list[Path], home: Path, held: int, progress: bool) -> None:
+    """Decode and measure; what an interrupted run decoded is kept."""
+    if not (home / "bounds.npy").is_file():
+        _decode(files, home, len(files) - held, progress)
+    samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
+    measured = measure_frames(samples, progress=progress)
+    acoustics, targets = _relative(measured, bounds)
+    save_array(home / "acoustics.npy", acoustics)
+    save_array(home / "targets.npy", targets.astype(np.float16))
+    facts = {"clips": len(files) - held, "held_back": held, "frames": int(np.load(home / "frames.npy"))}
+    write_json(home / "done.json", facts)
 
 
 def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None:
@@ -251,14 +255,11 @@ def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write an array whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        np.save(temporary, array)
 
 
 def write_json(path: Path, facts: dict) -> None:
     """Write facts as JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(facts, indent=2) + "\n")
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -357,3 +357,32 @@ def test_an_encoder_computes_in_fp32_unless_another_precision_is_asked_for(folde
     assert encoders.load(folder, device="cpu").precision == "fp32"
     frames = encoders.load(folder, device="cpu").encode(noise(2, 8000))
     assert np.array_equal(frames, encoders.load(folder, device="cpu", precision="fp32").encode(noise(2, 8000)))
+
+
+@pytest.mark.parametrize("device, at_once", [("cpu", True), ("cuda", False)])
+def test_threads_share_a_cpu_and_take_turns_on_a_gpu(tiny, device, at_once):
+    """The plan for a GPU's memory is that of one batch; no GPU is needed to see the threads wait for each other."""
+    import threading
+    from types import SimpleNamespace
+
+    inside, most, lock = [], [], threading.Lock()
+
+    class Model(torch.nn.Module):
+        config, encoder = tiny._model.config, SimpleNamespace(layers=torch.nn.ModuleList([torch.nn.Identity()]))
+
+        def forward(self, inputs):
+            with lock:
+                inside.append(1)
+                most.append(len(inside))
+            threading.Event().wait(0.05)
+            with lock:
+                inside.pop()
+
+    options = dict(fingerprint="", recommended_layer=0, precision="fp32")
+    encoder = encoders.Encoder("x", Model(), tiny._extractor, device=torch.device("cpu"), **options)
+    if device == "cuda":
+        encoder._turn = encoders.turns(torch.device("cuda"))
+    threads = [threading.Thread(target=encoder._states, args=(noise(1, 8000), ())) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert (max(most) > 1) == at_once

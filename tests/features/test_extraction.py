@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -238,7 +239,7 @@ def test_content_counts_and_names_do_not(make_clips, encoder, tmp_path):
     assert len(arrays(tmp_path / "cache")) == 1
 
 
-@pytest.mark.parametrize("what", ["audio", "segments", "layer", "bins", "weights", "precision", "code", "order"])
+@pytest.mark.parametrize("what", ["audio", "segments", "layer", "bins", "weights", "precision", "code", "opensmile", "order"])
 def test_changing_anything_that_matters_leads_to_another_array(make_clips, encoder, tmp_path, monkeypatch, what):
     clips = make_clips(1.0, 1.0)
     segments = audio.cut_segments(clips, seconds=0.5)
@@ -263,6 +264,9 @@ def test_changing_anything_that_matters_leads_to_another_array(make_clips, encod
         monkeypatch.setattr(encoder, "precision", "bf16")
     elif what == "code":
         monkeypatch.setattr("ser_utils.features.store.CODE_VERSION", features.CODE_VERSION + 1)
+    elif what == "opensmile":
+        version = metadata.version
+        monkeypatch.setattr(metadata, "version", lambda name: "99.0" if name == what else version(name))
     elif what == "order":
         segments = segments.iloc[::-1]
     after = features.extract(clips, segments, encoder, cache=cache, progress=False, **options)

@@ -361,3 +361,14 @@ def test_too_little_speech_and_a_folder_in_use_are_refused(speech, cache, traine
         pretraining.pretrain(speech, tmp_path, steps=2, config=long, cache=cache, progress=False)
     with pytest.raises(SerError, match="--resume"):
         pretraining.pretrain(speech, trained, steps=2, config=QUICK, cache=cache, progress=False)
+
+
+def test_a_changed_recording_of_equal_size_is_decoded_again(tmp_path):
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        soundfile.write(folder / "a.wav", rng.normal(0, 0.1, 32_000), 16_000)
+        samples = pretraining.prepare(folder, tmp_path / "cache", progress=False).samples
+        heard, _ = soundfile.read(folder / "a.wav", dtype="int16")
+        np.testing.assert_allclose(samples[:32_000], heard, atol=2)
