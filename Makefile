@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Touched when the environment is complete; redone when the pins or the module's own metadata change.
 READY := $(VENV)/.ready
+# Another build of PyTorch than the lock's, such as TORCH=cpu: what uv's --torch-backend knows. A later call keeps it.
+TORCH ?= $(shell cat $(VENV)/.torch 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce lab check test test-all publish readme lock clean
@@ -23,14 +25,18 @@ $(READY): requirements.lock pyproject.toml
 	@# uv installs the lock in seconds where pip takes minutes. Compiling takes a minute once; without it, and with
 	@# PYTHONDONTWRITEBYTECODE set, every notebook's kernel would spend half a minute compiling what it imports.
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
+	@# Another build of PyTorch brings its own CUDA libraries, or none: those of the lock are left out.
+	@grep -vE "$(if $(TORCH),^(cuda|nvidia|triton)-?,^$$)" requirements.lock > $(VENV)/requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(TORCH:%=--torch-backend %) \
+	  --requirement $(VENV)/requirements.lock
 	@# the build tool is in the lock: nothing else is fetched
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@# librosa compiles its inner loops on first use: here, by one process, instead of in the first notebook
 	$(BIN)/python -c 'from ser_utils import audio; audio.load_librosa()'
+	@$(if $(TORCH),$(BIN)/python -c 'import torch; import torchaudio' && echo $(TORCH) > $(VENV)/.torch)
 	@touch $@
 
-setup: $(READY) ## Create .venv with all pinned packages and the module
+setup: $(READY) ## Create .venv with all pinned packages and the module (TORCH=cpu: PyTorch without CUDA)
 
 reproduce: $(READY) ## Install what is needed, run all notebooks on the demo corpus, say where the report is
 	$(BIN)/ser run
