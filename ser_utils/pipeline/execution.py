@@ -43,6 +43,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
     """
     import nbformat
 
+
     executed = workspace.reports / f"{book.name}.ipynb"
     kept = workspace.reports / f"{book.name}.failed.ipynb"
     kept.unlink(missing_ok=True)
