@@ -31,20 +31,8 @@ class NotebookFailed(RuntimeError):
 def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = "") -> dict:
     """Run one notebook through papermill; its executed copy goes to `reports/<workspace>/`.
 
-    Parameters
-    ----------
-    book : Notebook
-    given : dict
-        Parameters to pass; all of them declared by the notebook.
-    workspace : Workspace
-        Of the corpus.
-    scheduler : str
-        Address of a Dask scheduler to compute on; this machine when empty.
-
-    Returns
-    -------
-    dict
-        Its entry in `run.json`: seconds, memory, and what it wrote.
+    `given` are parameters that it declares, `scheduler` the address of a Dask scheduler (empty: this machine). Returns
+    its entry in `run.json`: parameters, seconds, memory, and what it wrote.
 
     Raises
     ------

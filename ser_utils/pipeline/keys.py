@@ -84,15 +84,8 @@ def _assignments(source: str) -> dict:
 def fingerprints(book: Notebook, given: dict, tables: Path, corpus: str) -> dict[str, str]:
     """Content hashes of all that a notebook's results depend on, by kind. No model is loaded.
 
-    Parameters
-    ----------
-    book : Notebook
-    given : dict
-        Parameters passed to it; its own defaults stand for the others.
-    tables : Path
-        Folder of the tables that it reads.
-    corpus : str
-        The corpus's fingerprint.
+    `given` are the parameters passed to it (its own defaults stand for the others), `tables` the folder of the tables
+    that it reads, and `corpus` the corpus's fingerprint.
     """
     used = {name: value for name, value in (book.defaults | given).items() if name not in _NOT_IN_KEY}
     encoder, package = str(used.get("encoder", "")), ROOT / "ser_utils"

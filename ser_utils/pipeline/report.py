@@ -42,13 +42,7 @@ def version(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> st
 def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> None:
     """Write `reports/<workspace>/<name>.html` from the executed notebook beside it, with nbconvert's basic template.
 
-    Parameters
-    ----------
-    name : str
-        Name of the notebook, such as "03_baselines".
-    workspace : Workspace
-    pages : list of (str, str)
-        Name and title of every notebook, in order, for the links to the previous and the next page.
+    `pages` are name and title of every notebook, in order, for the links to the previous and the next page.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -80,16 +74,7 @@ def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) ->
 
 
 def write_index(workspace: Workspace, record: dict, books: list) -> None:
-    """Write the front page, `reports/<workspace>/index.html`.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    record : dict
-        The content of `run.json`.
-    books : list of pipeline.Notebook
-        All notebooks, in order.
-    """
+    """Write the front page, `reports/<workspace>/index.html`, from `run.json` and all notebooks, in order."""
     import jinja2
 
     entries = record["notebooks"]

@@ -8,19 +8,17 @@ Heavy libraries (papermill, nbconvert) are imported only once a notebook must ru
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import pandas as pd
 import yaml
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from ser_utils import ROOT, SerError, corpora, features, replacing
-from ser_utils.pipeline import report
+from ser_utils import ROOT, SerError, corpora, features
 from ser_utils.pipeline.execution import execute
-from ser_utils.pipeline.keys import Notebook, corpus_fingerprint, fingerprints, provenance
+from ser_utils.pipeline.keys import Notebook, provenance
+from ser_utils.pipeline.record import Record
 from ser_utils.pipeline.workspace import Workspace
 
 #: What a profile changes of the notebooks' parameters, whose defaults are the profile `demo`. A notebook gets those
@@ -37,9 +35,6 @@ PROFILES: dict[str, dict] = {
 
 # Set by their own options, because the pipeline itself must know them.
 _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
-
-# Parameters that decide what a table is about. Where they differ, one notebook's table is no input for another.
-_SUBJECT = ("labels", "classes", "clips_per_speaker", "segment_seconds", "encoder", "layer", "precision")
 
 
 def run(
@@ -86,7 +81,7 @@ def run(
     Raises
     ------
     SerError
-        For unusable arguments or data, found before anything is written, or met by a notebook.
+        For unusable arguments or data, found before a kernel starts, or met by a notebook.
     NotebookFailed
         If a notebook fails.
     """
@@ -107,27 +102,25 @@ def run(
 
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
     workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
-    _check_reads(chosen, books, workspace)
-
     with _alone(workspace):
-        state = _State(workspace, books, clips, corpus, profile, wanted, folder)
-        state.check_upstream(chosen)
+        record = Record(workspace, books, clips, {"source": corpus, "profile": profile, "parameters": wanted})
+        record.check_inputs(chosen)
         size = f"{len(clips)} clips, {clips['speaker'].nunique()} speakers"
         print(f"{workspace.label}: {size}; profile {profile}", flush=True)
         for number, book in enumerate(chosen):
             name = f"{book.name:<{max(len(book.name) for book in books) + 2}}"
-            key = state.key(book)
-            reason = "asked to run afresh" if fresh else state.reason(book, key)
+            key = record.key(book)
+            reason = "asked to run afresh" if fresh else record.reason(book, key)
             if reason:
-                print(f"{name}{reason}{state.outlook(chosen[number:])}", flush=True)
-                state.start(book)
-                entry = execute(book, state.given(book), workspace, scheduler)
-                state.done(book, {**entry, "key": key, "profile": profile, **provenance()})
+                print(f"{name}{reason}{record.outlook(chosen[number:])}", flush=True)
+                record.start(book)
+                entry = execute(book, record.given(book), workspace, scheduler)
+                record.done(book, {**entry, "key": key, "profile": profile, **provenance()})
                 print(f"{name}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB", flush=True)
             else:
                 print(f"{name}unchanged, skipped", flush=True)
-            state.page(book)
-        return state.finish()
+            record.page(book)
+        return record.finish()
 
 
 def parse_parameter(text: str) -> tuple[str, object]:
@@ -156,9 +149,6 @@ def parse_parameter(text: str) -> tuple[str, object]:
         except ValueError:
             parsed = None if parsed == "None" else parsed
     return key.strip(), parsed
-
-
-# --- arguments ---------------------------------------------------------------------------------------------------
 
 
 def _absolute(path: str | Path) -> str:
@@ -210,141 +200,6 @@ def _fits(value: object, default: object) -> bool:
     kinds = int if isinstance(default, int) else int | float
     number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
     return number and (value > 0 or default <= 0 <= value)
-
-
-def _check_reads(chosen: list[Notebook], books: list[Notebook], workspace: Workspace) -> None:
-    made: set[str] = set()
-    for book in chosen:
-        for table in set(book.reads) - made:
-            if not (workspace.tables / f"{table}.parquet").exists():
-                maker = next((other.name for other in books if table in other.writes), None)
-                if maker is None:
-                    raise SerError(f"{book.name} reads the table `{table}`, which no notebook writes")
-                raise SerError(
-                    f"{book.name} reads the table `{table}`, which {maker} makes and which is not in "
-                    f"{workspace.tables}: run {maker[:2]} first"
-                )
-        made |= set(book.writes)
-
-
-def _upstream(book: Notebook, books: list[Notebook]) -> list[Notebook]:
-    """The earlier notebooks whose tables a notebook reads, directly or through others."""
-    near = [other for other in books[: books.index(book)] if set(other.writes) & set(book.reads)]
-    return list(dict.fromkeys(near + [far for other in near for far in _upstream(other, books)]))
-
-
-# --- what is up to date ------------------------------------------------------------------------------------------
-
-
-class _State:
-    """`run.json` of a workspace: what was run, from what, and whether that still holds."""
-
-    def __init__(self, workspace: Workspace, books, clips: pd.DataFrame, corpus: str, profile: str, wanted, folder):
-        self.workspace, self.books, self.wanted = workspace, books, wanted
-        self.pages = [(book.name, book.title) for book in books]
-        self.path = workspace.tables / "run.json"
-        try:
-            self.record = json.loads(self.path.read_text(encoding="utf-8"))
-            self.record["notebooks"].items(), self.record["unfinished"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours: all is run
-            self.record = {"notebooks": {}, "unfinished": {}}
-        self.before = json.dumps(self.record, sort_keys=True)
-        self.last_seconds = {name: entry.get("seconds", 0) for name, entry in self.record["notebooks"].items()}
-        self.record |= {
-            "corpus": workspace.slug,
-            "source": corpus,
-            "clips": len(clips),
-            "speakers": int(clips["speaker"].nunique()),
-            "hours": round(float(clips["duration"].sum()) / 3600, 4),
-            "emotions": {name: int(count) for name, count in clips["emotion"].value_counts().items()},
-            "skipped": [Path(path).name for path in clips.attrs.get("skipped", [])],
-            "fingerprint": corpus_fingerprint(clips, workspace.cache),
-            "profile": profile,
-            "parameters": wanted,
-            "notebooks_folder": str(folder),
-        }
-
-    def given(self, book: Notebook) -> dict:
-        """What a notebook is passed."""
-        return {name: value for name, value in self.wanted.items() if name in book.defaults}
-
-    def key(self, book: Notebook) -> dict[str, str]:
-        """Content hashes of all that a notebook's results depend on now, by kind."""
-        return fingerprints(book, self.given(book), self.workspace.tables, self.record["fingerprint"])
-
-    def check_upstream(self, chosen: list[Notebook]) -> None:
-        """Refuse tables of notebooks left out that are about another corpus, encoder, label set or segment length."""
-        for book in chosen:
-            for maker in (other for other in _upstream(book, self.books) if other not in chosen):
-                entry = self.record["notebooks"].get(maker.name)
-                if entry:
-                    now, then = maker.defaults | self.given(maker), entry["parameters"]
-                    other = [f"{name} ({then.get(name)})" for name in _SUBJECT if now.get(name) != then.get(name)]
-                    key = self.key(maker)
-                    other += [kind for kind in ("corpus", "encoder weights") if entry["key"].get(kind) != key[kind]]
-                    made = f"made with other {' and '.join(other)} than asked for now"
-                else:  # tables without an entry were made by hand
-                    other = maker.name in self.record["unfinished"]
-                    made = "did not finish"
-                if other:
-                    numbers = f"{maker.name[:2]},{book.name[:2]}"
-                    raise SerError(f"{book.name} needs tables that {maker.name} {made}: run both, with --only {numbers}")
-
-    def outlook(self, left: list[Notebook]) -> str:
-        """Say how many notebooks are left, and how long they took last time."""
-        times = [self.last_seconds[book.name] for book in left if book.name in self.last_seconds]
-        about = f", about {sum(times) / 60:.0f} min" if len(times) == len(left) else ""
-        return f" ({len(left)} left{about})"
-
-    def reason(self, book: Notebook, key: dict[str, str]) -> str:
-        """Why a notebook must run, in words; empty when it is up to date."""
-        entry = self.record["notebooks"].get(book.name)
-        if not entry:
-            return "did not finish last time" if book.name in self.record["unfinished"] else "not run yet"
-        changed = [kind for kind, value in key.items() if entry["key"].get(kind) != value]
-        if changed:
-            return f"changed: {', '.join(changed)}"
-        missing = [name for name in entry["outputs"] if not (self.workspace.root / name).exists()]
-        return f"missing: {', '.join(missing)}" if missing else ""
-
-    def start(self, book: Notebook) -> None:
-        """Forget a notebook's entry: its tables are about to change, and a killed run must not be taken for a whole."""
-        earlier = self.record["notebooks"].pop(book.name, {}).get("outputs", [])
-        self.record["unfinished"][book.name] = sorted({*earlier, *self.record["unfinished"].get(book.name, [])})
-        self._write()
-
-    def done(self, book: Notebook, entry: dict) -> None:
-        """Record a notebook that ran, and remove what its earlier run made and this one did not."""
-        self.record["notebooks"][book.name] = entry
-        kept = {name for other in self.record["notebooks"].values() for name in other["outputs"]}
-        for name in set(self.record["unfinished"].pop(book.name, [])) - kept:
-            (self.workspace.root / name).unlink(missing_ok=True)
-        self._write()
-
-    def page(self, book: Notebook) -> None:
-        """Write a notebook's page, where it is missing or older than its executed copy or the report's templates."""
-        entry = self.record["notebooks"][book.name]
-        version = report.version(book.name, self.workspace, self.pages)
-        if entry.get("page") != version or not (self.workspace.reports / f"{book.name}.html").exists():
-            report.write_page(book.name, self.workspace, self.pages)
-            entry["page"] = version
-            self._write()
-            report.write_index(self.workspace, self.record, self.books)
-
-    def finish(self) -> Path:
-        """Write what changed, join the scores, and return the front page."""
-        entries = self.record["notebooks"]
-        self.record["notebooks"] = {book.name: entries[book.name] for book in self.books if book.name in entries}
-        self.workspace.merge_scores()
-        index = self.workspace.reports / "index.html"
-        if json.dumps(self.record, sort_keys=True) != self.before or not index.exists():
-            self._write()
-            report.write_index(self.workspace, self.record, self.books)
-        return index
-
-    def _write(self) -> None:
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(self.record, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def _alone(workspace: Workspace) -> AcquireReturnProxy:

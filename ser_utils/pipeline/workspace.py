@@ -55,12 +55,7 @@ class Workspace:
     """
 
     def __init__(
-        self,
-        corpus: str | Path = "demo",
-        out: str | Path | None = None,
-        *,
-        encoder: str | None = None,
-        labels: str | None = None,
+        self, corpus: str | Path = "demo", out: str | Path | None = None, *, encoder: str | None = None, labels: str | None = None
     ):
         self.corpus = str(corpus)
         self.label = corpora.label(self.corpus)

@@ -380,6 +380,12 @@ def test_a_kernel_that_dies_is_a_failed_notebook(rerun, place):
         rerun()
 
 
+def test_kernels_on_windows_use_ports_because_jupyter_has_no_local_sockets_there(tmp_path, monkeypatch):
+    assert execution._kernel_manager({}, tmp_path)().transport == ("tcp" if sys.platform == "win32" else "ipc")
+    monkeypatch.setattr(execution.sys, "platform", "win32")
+    assert execution._kernel_manager({}, tmp_path)().transport == "tcp"
+
+
 def test_a_declared_table_must_be_written(rerun, place):
     write_notebook(place / "notebooks", "03_third", "# Third", "count = 1", writes=["promised"])
     with pytest.raises(pipeline.NotebookFailed, match="03_third: declares the tables promised"):
