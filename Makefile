@@ -8,9 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Touched when the environment is complete; redone when the pins or the module's own metadata change.
 READY := $(VENV)/.ready
+# Another build of PyTorch than the lock's, such as TORCH=cpu: what uv's --torch-backend knows. A later call keeps it.
+TORCH ?= $(shell cat $(VENV)/.torch 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce lab test test-all lint readme lock clean
+.PHONY: help setup reproduce lab check test test-all publish readme lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -23,14 +25,18 @@ $(READY): requirements.lock pyproject.toml
 	@# uv installs the lock in seconds where pip takes minutes. Compiling takes a minute once; without it, and with
 	@# PYTHONDONTWRITEBYTECODE set, every notebook's kernel would spend half a minute compiling what it imports.
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
+	@# Another build of PyTorch brings its own CUDA libraries, or none: those of the lock are left out.
+	@grep -vE "$(if $(TORCH),^(cuda|nvidia|triton)-?,^$$)" requirements.lock > $(VENV)/requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(TORCH:%=--torch-backend %) \
+	  --requirement $(VENV)/requirements.lock
 	@# the build tool is in the lock: nothing else is fetched
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@# librosa compiles its inner loops on first use: here, by one process, instead of in the first notebook
 	$(BIN)/python -c 'from ser_utils import audio; audio.load_librosa()'
+	@$(if $(TORCH),$(BIN)/python -c 'import torch; import torchaudio' && echo $(TORCH) > $(VENV)/.torch)
 	@touch $@
 
-setup: $(READY) ## Create .venv with all pinned packages and the module
+setup: $(READY) ## Create .venv with all pinned packages and the module (TORCH=cpu: PyTorch without CUDA)
 
 reproduce: $(READY) ## Install what is needed, run all notebooks on the demo corpus, say where the report is
 	$(BIN)/ser run
@@ -49,8 +55,14 @@ test: $(READY) ## Install what is needed, run the tests (all but the slow ones)
 test-all: $(READY) ## Run all tests, the slow ones too (ONLY="-m browser" or ONLY=tests/test_audio.py: just those)
 	$(PYTEST) $(ONLY)
 
-lint: $(READY) ## Check the style of the module and the tests
-	$(BIN)/ruff check ser_utils tests tools
+# Unit tests and style: what a commit is checked with. Left out are the notebooks, clusters and whatever is slow.
+check: $(READY) ## Style, types and the quick tests, in under two minutes
+	$(BIN)/ruff check ser_utils tests tools notebooks
+	$(BIN)/mypy
+	$(PYTEST) -m "not slow and not browser and not cluster and not long" --ignore=tests/notebooks/test_notebooks.py
+
+publish: $(READY) ## Copy scores and chosen figures of the last run into figures/ (CORPUS=demo)
+	$(BIN)/python tools/publish.py $(or $(CORPUS),demo)
 
 readme: $(READY) ## Put the results of figures/*/scores.csv into README.md
 	$(BIN)/python tools/readme_tables.py

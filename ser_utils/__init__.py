@@ -8,7 +8,7 @@ Nothing heavy is imported here, so that `import ser_utils` and `ser --help` stay
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,18 @@ class SerError(ValueError):
 #: JupyterLab in `notebooks/`.
 ROOT = Path(__file__).resolve().parents[1]
 
+
+def listed(values: Iterable[object], shown: int = 5) -> str:
+    """Join values for a message: the first few, and how many more there are.
+
+    >>> listed("abc"), listed("abcde", shown=2)
+    ('a, b, c', 'a, b and 3 more')
+    """
+    texts = [str(value) for value in values]
+    more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
+    return ", ".join(texts[:shown]) + more
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place when the block ends without an error.
@@ -42,6 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
 
 def digest(*parts: str | bytes | Path) -> str:
     """Short content hash of texts, bytes and files, in order."""

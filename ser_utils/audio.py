@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,17 +22,14 @@ if TYPE_CHECKING:
 #: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
 SAMPLE_RATE = 16_000
 
-# Half the length of the resampling filter, in zero crossings, and where it begins to fall, as a share of the Nyquist
-# frequency: what torchaudio's documentation gives for librosa's `kaiser_best`.
-_WIDTH, _ROLLOFF = 64, 0.9475937167399596
-_LONGEST_CYCLE = 1000  # samples; every usual rate has a shorter one
+_QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise of 16-bit files
 
 
 def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Read a sound file as mono float32.
 
-    Channels are averaged. Another rate is converted by a long windowed-sinc filter. Samples that are not
-    numbers (broken float files) become silence, with a warning.
+    Channels are averaged. Another rate is converted by soxr. Samples that are not numbers (broken float
+    files) become silence, with a warning.
 
     Parameters
     ----------
@@ -91,39 +86,34 @@ def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
         As `read`.
     """
     import soundfile
+    import soxr
 
+    broken, read_so_far, made = False, 0, 0
     try:
         with soundfile.SoundFile(path) as file:
-            yield from _resampled_pieces(file, seconds)
+            check_rate(path, file.samplerate)
+            rate, step = file.samplerate, max(1, round(seconds * file.samplerate))
+            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=_QUALITY)
+            ended = False
+            while not ended:
+                block = file.read(step, dtype="float32", always_2d=True)
+                ended = len(block) < step
+                read_so_far += len(block)
+                if not read_so_far:
+                    raise SerError(f"{path} holds no samples: leave it out.")
+                broken |= not np.isfinite(block).all()
+                piece = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)
+                if rate != SAMPLE_RATE:
+                    piece = resampler.resample_chunk(_with_rest(piece, rate, SAMPLE_RATE) if ended else piece, last=ended)
+                if ended:
+                    piece = piece[: _length(read_so_far, rate, SAMPLE_RATE) - made]
+                made += piece.size
+                if piece.size:
+                    yield piece
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from error
-
-
-def _resampled_pieces(file, seconds: float) -> Iterator[np.ndarray]:
-    """Resample with enough of the neighbouring samples that no edge is heard."""
-    check_rate(file.name, file.samplerate)
-    cycle, made = _ratio(file.samplerate, SAMPLE_RATE)  # `cycle` samples become `made`
-    reach = 0 if cycle == made else cycle * (math.ceil(_WIDTH / _ROLLOFF / min(cycle, made)) + 1)  # of the filter
-    step = cycle * max(1, round(seconds * file.samplerate / cycle))
-    wave, begin, written, broken = np.empty(0, np.float32), 0, 0, False  # `wave` starts at sample `begin` of the file
-    while True:
-        wanted = written + step + reach - begin - wave.size
-        new = file.read(wanted, dtype="float32", always_2d=True)
-        broken |= not np.isfinite(new).all()
-        wave = np.concatenate([wave, np.nan_to_num(new, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)])
-        ended = len(new) < wanted
-        if ended and begin + wave.size == 0:
-            raise SerError(f"{file.name} holds no samples: leave it out.")
-        stop = begin + wave.size if ended else written + step
-        if stop > written:
-            result = resample(wave, file.samplerate, SAMPLE_RATE)
-            yield result[(written - begin) * made // cycle : -(-(stop - begin) * made // cycle)]
-        if ended:
-            break
-        written, kept = stop, max(0, stop - reach)
-        wave, begin = wave[kept - begin :], kept
     if broken:
-        warnings.warn(f"{file.name} holds samples that are not numbers; they are read as silence.", stacklevel=3)
+        warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
 
 
 def check_rate(what: str | Path, rate: int) -> None:
@@ -165,45 +155,25 @@ def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     -------
     ndarray, shape=(..., ceil(samples * new_rate / rate)), float32
     """
+    wave = np.ascontiguousarray(wave, dtype=np.float32)
     if rate == new_rate:
-        return np.ascontiguousarray(wave, dtype=np.float32)
-    import torch
+        return wave
+    import soxr
 
-    waves = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
-    with torch.inference_mode():
-        result = _resampler(*_ratio(rate, new_rate))(waves).numpy()
-    length = -(-wave.shape[-1] * new_rate // rate)  # odd rates give a sample more or less in some seconds
-    ends = [(0, 0)] * (result.ndim - 1) + [(0, max(0, length - result.shape[-1]))]
-    return np.pad(result[..., :length], ends)
+    rows = _with_rest(wave.reshape(-1, wave.shape[-1]), rate, new_rate)
+    made = [soxr.resample(row, rate, new_rate, quality=_QUALITY) for row in rows]
+    length = _length(wave.shape[-1], rate, new_rate)
+    return np.stack([row[:length] for row in made]).reshape(*wave.shape[:-1], length)
 
 
-def _ratio(rate: int, new_rate: int) -> tuple[int, int]:
-    """Say how many samples become how many: exactly, or within 0.003 % for odd rates.
-
-    The filter has a row for each sample of a cycle: for 44101 Hz an exact one would take gigabytes.
-    """
-    exact = Fraction(int(new_rate), int(rate))
-    near = exact if exact.denominator <= _LONGEST_CYCLE else exact.limit_denominator(_LONGEST_CYCLE)
-    return near.denominator, near.numerator
+def _length(samples: int, rate: int, new_rate: int) -> int:
+    """Samples after resampling, rounded up."""
+    return -(-samples * int(new_rate) // int(rate))
 
 
-@lru_cache(maxsize=16)
-def _resampler(rate: int, new_rate: int):
-    """Make the filter for a pair of rates once.
-
-    The settings are those that torchaudio's documentation gives for librosa's `kaiser_best`, so that hardly
-    anything above the new Nyquist frequency folds back into speech.
-    """
-    from torchaudio.transforms import Resample
-
-    return Resample(
-        rate,
-        new_rate,
-        resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=_WIDTH,
-        rolloff=_ROLLOFF,
-        beta=14.769656459379492,
-    )
+def _with_rest(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Append enough silence that soxr, which rounds lengths, computes the last sample too."""
+    return np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, 2 * -(-rate // new_rate))])
 
 
 def cut_segments(
@@ -265,7 +235,7 @@ def cut_segments(
     sample = 1 / SAMPLE_RATE  # shorter rests are rounding
     whole = np.floor((duration - seconds + sample) / hop).astype(int) + 1  # pieces that fit
     whole = np.maximum(whole, 1)
-    rest = duration - ((whole - 1) * hop + seconds)  # heard by no piece yet
+    rest = duration - ((whole - 1) * hop + seconds)  # in no segment yet
     coverage = (duration - whole * hop) / seconds  # of the next piece
     tail = (rest > sample) & (coverage >= min_coverage)
 
@@ -305,11 +275,11 @@ def read_segments(
         `samples` is the segment's length times the sample rate, rounded.
     """
     paths = dict(zip(clips["clip"], clips["path"], strict=True))
-    heard, wave = None, np.empty(0, np.float32)
+    loaded, wave = None, np.empty(0, np.float32)
     columns = (segments[name].to_numpy() for name in ("clip", "start", "end", "padding"))
     for clip, start, end, padding in zip(*columns, strict=True):
-        if clip != heard:
-            heard, wave = clip, read(paths[clip], sample_rate=sample_rate)
+        if clip != loaded:
+            loaded, wave = clip, read(paths[clip], sample_rate=sample_rate)
         # 1e-4: two lengths that differ by floating-point noise round alike.
         samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
         first = first_sample(start, samples, wave.size, sample_rate)

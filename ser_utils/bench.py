@@ -1,27 +1,27 @@
-"""`ser bench`: this repository's work beside what one would otherwise write, timed alternately in one process.
+"""`ser bench`: this repository beside plain reference code, timed alternately in one process.
 
-Every row names both sides, which do the same work on the same recordings, and says how far their results agree. The
-plain sides are written as tutorials write them; they are not straw men, and where ours is slower the table says so.
+Both sides of a row do the same work on the same recordings, and the row says how closely their results agree. The
+reference code follows common tutorials; where ours is slower, the table says so.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import platform
+import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import balanced_accuracy_score, recall_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchaudio import transforms
@@ -35,20 +35,9 @@ BASE_WORK = 13.7e9
 
 @dataclass(frozen=True)
 class Case:
-    """One row: two ways to do the same.
+    """One row: `ours` and `other` do the same work, `amount` of `unit`; `agreement(ours, other)` compares their results.
 
-    Attributes
-    ----------
-    name, beside : str
-        What is done, and what the other side is.
-    amount, unit : float, str
-        How much work it is, such as 24 "s of audio".
-    ours, other : callable
-        Do the work; return what `agreement` compares.
-    agreement : callable or None
-        `(ours, other)` → a sentence.
-    warm : bool
-        Each side goes once without being timed (caches, lazy imports); too much to ask of what takes minutes.
+    With `warm`, each side runs once without being timed (caches, lazy imports); False for what takes minutes.
     """
 
     name: str
@@ -105,12 +94,9 @@ def peak(dtype: str = "float32", size: int = 2048, repeats: int = 5) -> float:
     return 2 * size**3 / best / 1e12
 
 
-# ------------------------------------------------------------------------------------------------ the rows
-
-
 def extraction(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layers: tuple[int, ...]) -> Case:
     """From files to frames of one-second segments on disk, beside the usual loop over one segment at a time."""
-    model, extractor = _plain(encoder)
+    states = _plain(encoder)
     segments = audio.cut_segments(clips, seconds=1.0)
 
     def ours():
@@ -120,28 +106,33 @@ def extraction(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layers
 
     def other():
         frames = []
-        with torch.no_grad():
-            for wave in audio.read_segments(clips, segments):
-                inputs = extractor(wave, sampling_rate=audio.SAMPLE_RATE, return_tensors="pt").input_values
-                states = model(inputs, output_hidden_states=True).hidden_states
-                frames.append(np.stack([states[k][0].numpy() for k in layers]).astype(np.float16))
+        for wave in audio.read_segments(clips, segments):
+            found = states(wave)
+            frames.append(np.stack([found[k][0] for k in layers]).astype(np.float16))
         return np.squeeze(np.stack(frames)[:: max(1, len(segments) // 8)], axis=1 if len(layers) == 1 else ())
 
     return Case(name, "one segment at a time, fp32, all layers run", len(segments), "s of audio", ours, other, _cosine)
 
 
-def _plain(encoder: encoders.Encoder):
-    """The same model and its feature extractor as transformers loads them."""
+def _plain(encoder: encoders.Encoder) -> Callable[[np.ndarray | list[np.ndarray]], list[np.ndarray]]:
+    """The same model as transformers runs it: waveforms, padded to the longest, to the hidden states of all layers."""
     from transformers import AutoFeatureExtractor, AutoModel
 
     folder = encoders.find(encoder.name)
     with encoders.quiet():
-        return AutoModel.from_pretrained(folder).float().eval(), AutoFeatureExtractor.from_pretrained(folder)
+        model, extractor = AutoModel.from_pretrained(folder).float().eval(), AutoFeatureExtractor.from_pretrained(folder)
+
+    @torch.no_grad()
+    def states(waves: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
+        inputs = extractor(waves, sampling_rate=audio.SAMPLE_RATE, return_tensors="pt", padding=True).input_values
+        return [layer.numpy() for layer in model(inputs, output_hidden_states=True).hidden_states]
+
+    return states
 
 
 def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layer: int) -> Case:
     """Whole clips, each by itself, beside batches of eight padded to the longest."""
-    model, extractor = _plain(encoder)
+    states = _plain(encoder)
     waves = [audio.read(path) for path in clips["path"]]
 
     def ours():
@@ -149,14 +140,10 @@ def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, la
 
     def other():
         frames = []
-        with torch.no_grad():
-            for first in range(0, len(waves), 8):
-                batch = waves[first : first + 8]
-                inputs = extractor(
-                    batch, sampling_rate=audio.SAMPLE_RATE, return_tensors="pt", padding=True
-                ).input_values
-                states = model(inputs, output_hidden_states=True).hidden_states[layer].numpy()
-                frames += [states[i][: encoder.frames(len(wave))] for i, wave in enumerate(batch)]
+        for first in range(0, len(waves), 8):
+            batch = waves[first : first + 8]
+            found = states(batch)[layer]
+            frames += [found[i][: encoder.frames(len(wave))] for i, wave in enumerate(batch)]
         return frames
 
     def agree(a, b):
@@ -173,11 +160,7 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def training(
-    frames: np.ndarray,
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    seeds: tuple[int, ...],
-    epochs: int | None = None,
+    frames: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, seeds: tuple[int, ...], epochs: int | None = None
 ) -> Case:
     """All folds and seeds of the segment CNN beside a plain PyTorch loop with a DataLoader.
 
@@ -185,50 +168,36 @@ def training(
     """
     folds = evaluation.folds(clips)
     model = models.SegmentCNN(epochs=epochs, patience=1000)
+    judge = dict(folds=folds, seeds=seeds, progress=False)
 
     def ours():
-        return evaluation.cross_validate(
-            model,
-            frames,
-            segments,
-            clips,
-            folds=folds,
-            system="ours",
-            seeds=seeds,
-            n_jobs=os.cpu_count(),
-            progress=False,
-        )
+        return evaluation.cross_validate(model, frames, segments, clips, system="ours", n_jobs=os.cpu_count(), **judge)
 
     def other():
-        return plain_cross_validate(frames, segments, clips, folds, seeds, model)
+        return evaluation.cross_validate(PlainCNN(model), frames, segments, clips, system="other", **judge)
 
     def agree(a, b):
         found = evaluation.compare(a, b, resamples=2000)
-        return (
-            f"difference of UAR {100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        )
+        low, high = 100 * found.low, 100 * found.high
+        return f"difference of UAR {100 * found.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
-    fits = len(seeds) * folds.nunique()
-    name = f"CNN, {fits} trainings"
-    return Case(name, "PyTorch loop with a DataLoader", fits, "trainings", ours, other, agree, warm=False)
+    fits, beside = len(seeds) * folds.nunique(), "PyTorch loop with a DataLoader"
+    return Case(f"CNN, {fits} trainings", beside, fits, "trainings", ours, other, agree, warm=False)
 
 
 def reading(clips: pd.DataFrame) -> Case:
     """Files to one-second segments at 16 kHz, beside librosa."""
     librosa = audio.load_librosa()
-
     segments = audio.cut_segments(clips, seconds=1.0)
 
     def ours():
         return np.stack(list(audio.read_segments(clips, segments)))
 
     def other():
-        pieces = []
+        pieces, rate = [], audio.SAMPLE_RATE
         for clip, rows in segments.groupby("clip", sort=False):
-            wave, _ = librosa.load(clips.set_index("clip").path[clip], sr=audio.SAMPLE_RATE)
-            for row in rows.itertuples():
-                piece = wave[round(row.start * audio.SAMPLE_RATE) :][: audio.SAMPLE_RATE]
-                pieces.append(np.resize(piece, audio.SAMPLE_RATE))
+            wave, _ = librosa.load(clips.set_index("clip").path[clip], sr=rate)
+            pieces += [np.resize(wave[round(start * rate) :][:rate], rate) for start in rows["start"]]
         return np.stack(pieces)
 
     def agree(a, b):
@@ -239,8 +208,6 @@ def reading(clips: pd.DataFrame) -> Case:
 
 def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> Case:
     """Bootstrap of UAR over speakers, beside a loop over scikit-learn's score."""
-    from sklearn.metrics import balanced_accuracy_score
-
     random = np.random.default_rng(0)
     speaker = np.repeat(np.arange(speakers), each)
     truth = random.integers(0, 6, speaker.size)
@@ -258,56 +225,8 @@ def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> C
     def agree(a, b):
         return f"standard error {100 * np.std(a):.2f} and {100 * np.std(b):.2f} points"
 
-    name = f"bootstrap, {speakers} speakers"
-    return Case(name, "loop over balanced_accuracy_score", resamples, "resamples", ours, other, agree)
-
-
-def starting() -> Case:
-    """`ser --help` beside importing what it does without."""
-    heavy = "import torch, transformers, torchaudio, librosa, sklearn, matplotlib.pyplot, pandas"
-
-    def ours():
-        return subprocess.run([sys.executable, "-m", "ser_utils.cli", "--help"], check=True, capture_output=True)
-
-    def other():
-        return subprocess.run([sys.executable, "-c", heavy], check=True, capture_output=True)
-
-    return Case("ser --help", "import of what it does without", 1, "start", ours, other)
-
-
-@contextmanager
-def warm_run(corpus: str = "demo", data: Path | None = None) -> Iterator[Case]:
-    """`ser run` of notebook 01 when it is up to date, beside papermill running it again (features are kept in both)."""
-    from ser_utils import ROOT, pipeline
-
-    path = next((ROOT / "notebooks").glob("01_*.ipynb"))
-    declared = pipeline.Notebook.read(path).defaults
-    with tempfile.TemporaryDirectory() as folder:
-        places = {side: Path(folder) / side for side in ("ours", "other")}
-
-        def ours():
-            with redirect_stdout(io.StringIO()):
-                pipeline.run(corpus, data=data, profile="quick", only=["01"], out=places["ours"])
-            return places["ours"]
-
-        def other():
-            import papermill
-
-            given = pipeline.PROFILES["quick"] | {
-                "corpus": corpus, "data": None if data is None else str(data), "out": str(places["other"]),
-            }  # fmt: skip
-            given = {name: value for name, value in given.items() if name in declared}
-            papermill.execute_notebook(
-                path, Path(folder) / "executed.ipynb", parameters=given, cwd=path.parent, progress_bar=False
-            )
-            return places["other"]
-
-        def agree(a, b):
-            figures = sorted(p.relative_to(a) for p in a.rglob("*.png"))
-            equal = sum((b / p).exists() and (a / p).read_bytes() == (b / p).read_bytes() for p in figures)
-            return f"{equal} of {len(figures)} figures equal"
-
-        yield Case(f"ser run, {path.stem} unchanged", "papermill runs it again", 1, "run", ours, other, agree)
+    beside = "loop over balanced_accuracy_score"
+    return Case(f"bootstrap, {speakers} speakers", beside, resamples, "resamples", ours, other, agree)
 
 
 @contextmanager
@@ -362,16 +281,14 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
         return rows[-1]
 
     with _random_base() as folder:
-        base = encoders.load(folder)
+        base = encoders.load(folder, precision="auto")
         machine["precision"], machine["share_of_peak"] = base.precision, {}
-        for precision in dict.fromkeys((base.precision, "fp32", encoders.choose("int8", torch.device("cpu")))):
-            same = precision == base.precision
-            encoder = base if same else encoders.load(folder, device="cpu", precision=precision)
+        for precision in dict.fromkeys((base.precision, "fp32")):
+            encoder = base if precision == base.precision else encoders.load(folder, device="cpu", precision=precision)
             name = f"wav2vec2-base size, {{}}, {precision}"
             done = measure(extraction(name.format("12 layers"), encoder, some, tuple(range(13))))
-            if not precision.startswith("int8"):  # of which no peak is measured
-                work = BASE_WORK * done["amount"] / done["ours"] / 1e12
-                machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
+            work = BASE_WORK * done["amount"] / done["ours"] / 1e12
+            machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
             measure(extraction(name.format("layer 6"), encoder, some, (6,)))
         measure(padded_batches("wav2vec2-base size, whole clips", base, some, 12))
         del base, encoder
@@ -380,44 +297,27 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     measure(padded_batches("wav2vec2-nano, whole clips", nano, some, nano.recommended_layer))
     measure(reading(some))
     measure(bootstrapping())
-    segments = audio.cut_segments(table, seconds=1.0)
-    cache = Workspace(corpus).cache
-    frames = features.extract(table, segments, nano, layers=(nano.recommended_layer,), cache=cache, progress=False)
+    segments, layers = audio.cut_segments(table, seconds=1.0), (nano.recommended_layer,)
+    frames = features.extract(table, segments, nano, layers=layers, cache=Workspace(corpus).cache, progress=False)
     measure(training(frames, segments, table, seeds=(0, 1, 2)))
-    measure(starting())
-    with warm_run(corpus=corpus, data=data) as case:
-        measure(case)
     return {"machine": machine, "rows": rows}
 
 
 def line(row: dict) -> str:
     """One row as text."""
     rate = row["amount"] / row["ours"]
-    return (
-        f"{row['row']:<34} {row['ratio']:6.2f} × {row['beside']:<46} [{row['low']:.2f}, {row['high']:.2f}]  "
-        f"{rate:8.1f} {row['unit']}/s  {row['agreement']}"
-    )
+    ratio = f"{row['ratio']:6.2f} × {row['beside']:<46} [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['row']:<34} {ratio}  {rate:8.1f} {row['unit']}/s  {row['agreement']}"
 
 
 def _processor() -> str:
-    if Path("/proc/cpuinfo").exists():
-        for text in Path("/proc/cpuinfo").read_text().splitlines():
-            if text.startswith("model name"):
-                return text.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 class PlainNetwork(nn.Module):
-    """`networks.segment_network` with the usual modules: the same layers in the same order, parameters too.
-
-    Parameters
-    ----------
-    mean, deviation : Tensor, shape=(dims,)
-        Of pairs of frames.
-    n_classes : int
-    model : SegmentCNN
-        Width, dropout and masking.
-    """
+    """The network of `models.segment_network` from the usual modules: the same layers and parameters in the same order."""
 
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor, n_classes: int, model: models.SegmentCNN):
         super().__init__()
@@ -446,79 +346,45 @@ class PlainNetwork(nn.Module):
         return self.classify(self.dropout(x))
 
 
-def plain_cross_validate(
-    frames: np.ndarray,
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    folds: pd.Series,
-    seeds: tuple[int, ...],
-    model: models.SegmentCNN,
-) -> pd.DataFrame:
-    """The same folds, held-out speakers, epochs and rates as `evaluation.cross_validate` of `model`, one training after another.
+class PlainCNN(ClassifierMixin, BaseEstimator):
+    """`SegmentCNN` trained as tutorials do: same network, validation speakers, epochs and rates; no early stop."""
 
-    Parameters
-    ----------
-    frames : ndarray, shape=(segments, frames, dims)
-    segments, clips : DataFrame
-    folds : Series
-        Fold by clip.
-    seeds : tuple of int
-    model : SegmentCNN
-        Its settings; stops nowhere early.
+    def __init__(self, model: models.SegmentCNN, random_state: int = 0):
+        self.model, self.random_state = model, random_state
 
-    Returns
-    -------
-    DataFrame
-        A predictions table.
-    """
-    of_segment = clips.set_index("clip").loc[segments["clip"]]
-    names = sorted(set(of_segment.emotion))
-    y, groups = np.searchsorted(names, of_segment.emotion), of_segment.speaker.to_numpy()
-    fold = folds.loc[segments["clip"]].to_numpy()
-    X = torch.from_numpy(np.asarray(frames, np.float32))  # noqa: N806
-    tables = []
-    for seed in seeds:
-        probabilities = np.zeros((len(X), len(names)))
-        for number in np.unique(fold):
-            torch.manual_seed(seed)
-            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fit, held = (train[part] for part in models.hold_out(y[train], groups[train], model.validation, seed))
-            pairs = nn.functional.avg_pool1d(X[fit].transpose(1, 2), 2)
-            mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
-            network = PlainNetwork(mean, deviation, len(names), model)
-            loader = DataLoader(
-                TensorDataset(X[fit], torch.from_numpy(y[fit])),
-                batch_size=model.batch_size,
-                shuffle=True,
-                drop_last=len(fit) > model.batch_size,
-            )
-            epochs = models.default_epochs(len(loader)) if model.epochs is None else model.epochs
-            counts = np.bincount(y[fit], minlength=len(names))
-            loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(names) * counts), dtype=torch.float32))
-            optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate, weight_decay=model.weight_decay)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, model.learning_rate, total_steps=epochs * len(loader)
-            )
-            best, kept = -1.0, None
-            for _ in range(epochs):
-                network.train()
-                for batch, codes in loader:
-                    optimiser.zero_grad()
-                    loss_of(network(batch), codes).backward()
-                    optimiser.step()
-                    schedule.step()
-                network.eval()
-                with torch.no_grad():
-                    hit = (network(X[held]).argmax(1).numpy() == y[held]) if len(held) else np.ones(1)
-                score = np.mean([hit[y[held] == k].mean() for k in np.unique(y[held])]) if len(held) else 0.0
-                if score > best:
-                    best, kept = score, {k: v.clone() for k, v in network.state_dict().items()}
-            network.load_state_dict(kept)
-            with torch.no_grad():
-                probabilities[test] = network(X[test]).softmax(1).numpy()
-        tables.append(pd.DataFrame(probabilities, columns=names).assign(seed=seed))
-    base = pd.DataFrame({
-        "system": "other", "fold": fold, "clip": segments["clip"].to_numpy(), "start": segments["start"].to_numpy(float),
-        "end": segments["end"].to_numpy(float), "speaker": groups, "emotion": of_segment.emotion.to_numpy(),
-    })  # fmt: skip
-    return pd.concat([base.join(table) for table in tables], ignore_index=True)
+    def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> PlainCNN:  # noqa: N803
+        """Train on X of shape (n, frames, dims) and keep the epoch with the highest UAR on validation speakers."""
+        model = self.model
+        torch.manual_seed(self.random_state)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        fit, held = models.hold_out(codes, groups, model.validation, self.random_state)
+        data, targets = torch.from_numpy(np.asarray(X, np.float32)), torch.from_numpy(codes)
+        pairs = nn.functional.avg_pool1d(data[fit].transpose(1, 2), 2)
+        mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
+        self.network_ = network = PlainNetwork(mean, deviation, len(self.classes_), model)
+        pieces, size, rate = TensorDataset(data[fit], targets[fit]), model.batch_size, model.learning_rate
+        batches = DataLoader(pieces, size, shuffle=True, drop_last=len(fit) > size)
+        epochs = models.default_epochs(len(batches)) if model.epochs is None else model.epochs
+        counts = np.bincount(codes[fit], minlength=len(self.classes_))
+        loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32))
+        optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=model.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * len(batches))
+        best = -1.0
+        for _ in range(epochs):
+            network.train()
+            for batch, labels in batches:
+                optimiser.zero_grad()
+                loss_of(network(batch), labels).backward()
+                optimiser.step()
+                schedule.step()
+            found = self.predict_proba(X[held]).argmax(1)
+            score = recall_score(codes[held], found, average="macro", zero_division=0)
+            if score > best:
+                best, kept = score, {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(kept)
+        return self
+
+    @torch.no_grad()
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+        """Probabilities of shape (n, classes)."""
+        return self.network_.eval()(torch.from_numpy(np.asarray(X, np.float32))).softmax(1).numpy()

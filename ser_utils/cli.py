@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_utils import SerError, __version__
+from ser_utils import ROOT, SerError, __version__
 
 #: What a system says of a place that cannot be used: that is the reader's to mend, and no defect of the program.
 _PLACE = {
@@ -106,18 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "  ser run --corpus nemo --scheduler tcp://192.168.0.1:8786",
         "run the same command again: finished notebooks are skipped and features are kept",
     )
-    sub.add_argument(
-        "--corpus",
-        default="demo",
-        metavar="NAME|CSV",
-        help="a corpus of `ser corpora`, or a CSV with columns path, emotion, speaker (default: demo)",
-    )
-    sub.add_argument("--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)")
-    sub.add_argument(
-        "--encoder",
-        metavar="NAME",
-        help="wav2vec2-nano, a Hugging Face id, or a local folder (default: the notebooks' own)",
-    )
+    _add_corpus(sub)
+    about = "wav2vec2-nano, a Hugging Face id, or a local folder (default: the notebooks' own)"
+    sub.add_argument("--encoder", metavar="NAME", help=about)
     sub.add_argument(
         "--profile",
         default="demo",
@@ -127,11 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", default="", metavar="03,04", help="run only these notebooks")
     sub.add_argument("--fresh", action="store_true", help="run also what is up to date")
     sub.add_argument("--out", metavar="DIR", type=Path, help="where figures, tables and the report go (default: here)")
-    sub.add_argument(
-        "--labels",
-        metavar="SET",
-        help="which labels, where a corpus has several (shemo: filename, shemo_json, modified)",
-    )
+    about = "which labels, where a corpus has several (shemo: filename, shemo_json, modified)"
+    sub.add_argument("--labels", metavar="SET", help=about)
     sub.add_argument("--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out")
     sub.add_argument(
         "--scheduler",
@@ -160,15 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("files", nargs="+", metavar="FILE", type=Path, help="recordings, or folders of them")
     _add_model(sub)
-    sub.add_argument(
-        "--confidence",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="answer `undecided` where the best score is below this (default: 0)",
-    )
-    sub.add_argument("--timeline", action="store_true", help="also one row a segment")
-    sub.add_argument("--json", action="store_true", help="print a JSON list, one object a recording")
+    about = "answer `undecided` where the best score is below this (default: 0)"
+    sub.add_argument("--confidence", type=float, default=0.0, metavar="P", help=about)
+    sub.add_argument("--timeline", action="store_true", help="also one row per segment")
+    sub.add_argument("--json", action="store_true", help="print a JSON list, one object per recording")
     sub.add_argument("--plot", metavar="PNG", type=Path, help="draw the timeline of a single recording")
 
     sub = command(
@@ -204,20 +187,22 @@ def _parser() -> argparse.ArgumentParser:
         "  ser bench\n  ser bench --corpus nemo --data ../shared/data/nemo --json > bench.json",
         "nothing is kept: run it again",
     )
-    sub.add_argument("--corpus", default="demo", metavar="NAME|CSV", help="whose recordings are used (default: demo)")
-    sub.add_argument("--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)")
+    _add_corpus(sub)
     sub.add_argument("--rounds", type=_positive(int), default=3, metavar="N", help="timed rounds of a row (default: 3)")
     sub.add_argument("--json", action="store_true", help="print JSON; progress goes to the error stream")
     return parser
 
 
+def _add_corpus(sub: argparse.ArgumentParser) -> None:
+    about = "a corpus of `ser corpora`, or a CSV with columns path, emotion, speaker (default: demo)"
+    sub.add_argument("--corpus", default="demo", metavar="NAME|CSV", help=about)
+    sub.add_argument("--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)")
+
+
 def _add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--model",
-        metavar="DIR",
-        type=Path,
-        help="folder of a recognizer (default: that of the demo corpus, trained on synthetic speech)",
-    )
+    default = ROOT / "data" / "processed" / "demo" / "recognizer"
+    about = "folder of a recognizer (default: that of the demo corpus, trained on synthetic speech)"
+    sub.add_argument("--model", metavar="DIR", type=Path, default=default, help=about)
 
 
 def _positive(kind: type):
@@ -233,7 +218,6 @@ def _positive(kind: type):
 
 def _corpora(options: argparse.Namespace) -> int:
     from ser_utils import corpora
-    from ser_utils.corpora import audio_files
 
     if options.corpus:
         card = corpora.card(options.corpus)
@@ -243,7 +227,7 @@ def _corpora(options: argparse.Namespace) -> int:
         return 0
     rows = [("name", "language", "on disk", "licence", "title")]
     for name, card in corpora.CORPORA.items():
-        count = len(audio_files(corpora.default_folder(name)))
+        count = len(corpora.audio_files(corpora.default_folder(name)))
         rows.append((name, card.language, f"{count} clips" if count else "no", card.licence, card.title))
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
@@ -272,18 +256,17 @@ def _run(options: argparse.Namespace) -> int:
     from ser_utils import pipeline
 
     _short_warnings()
+    asked = {"encoder": options.encoder, "labels": options.labels, "strict": options.strict or None}
+    asked = {name: value for name, value in asked.items() if value is not None}
     try:
         index = pipeline.run(
             options.corpus,
             data=options.data,
-            encoder=options.encoder,
             profile=options.profile,
             only=[name.strip() for name in options.only.split(",") if name.strip()],
             fresh=options.fresh,
             out=options.out,
-            parameters=dict(pipeline.parse_parameter(text) for text in options.parameters),
-            labels=options.labels,
-            strict=options.strict,
+            parameters=asked | dict(pipeline.parse_parameter(text) for text in options.parameters),
             scheduler=options.scheduler,
         )
     except pipeline.NotebookFailed as error:
@@ -295,12 +278,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_utils import pretraining, recognizer
+    from ser_utils import corpora, recognizer
 
-    files = pretraining.sound_files(options.files)
+    files = corpora.sound_files(options.files)
     if options.plot and len(files) > 1:
         raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
-    model = recognizer.EmotionRecognizer.from_pretrained(_model(options))
+    model = recognizer.EmotionRecognizer.from_pretrained(options.model)
     about = model.config["training"]
     print(f"trained on {about['corpus']}, {about['speakers']} speakers. {recognizer.MEANING}", file=sys.stderr)
     width, results, failed = max(len(str(file)) for file in files), [], 0
@@ -330,12 +313,6 @@ def _predict(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _model(options: argparse.Namespace) -> Path:
-    from ser_utils import ROOT
-
-    return options.model or ROOT / "data" / "processed" / "demo" / "recognizer"
-
-
 def _draw(file: Path, said, target: Path) -> None:
     from ser_utils import audio, plots, replacing
 
@@ -353,11 +330,10 @@ def _draw(file: Path, said, target: Path) -> None:
 def _export(options: argparse.Namespace) -> int:
     from ser_utils import recognizer
 
-    folder = _model(options)
     print("tracing both networks and comparing them with PyTorch, about a minute …", file=sys.stderr)
-    for name, difference in recognizer.to_onnx(folder).items():
-        megabytes = (folder / name).stat().st_size / 1e6
-        print(f"{folder / name}  {megabytes:.1f} MB, differs from PyTorch by {difference:.0e} of the largest value")
+    for name, difference in recognizer.to_onnx(options.model).items():
+        megabytes = (options.model / name).stat().st_size / 1e6
+        print(f"{options.model / name}  {megabytes:.1f} MB, differs from PyTorch by {difference:.0e} of the largest value")
     return 0
 
 

@@ -48,9 +48,7 @@ def test_an_odd_rate_takes_no_gigabytes_and_keeps_pitch_and_length(rate):
     time = np.arange(rate) / rate
     wave = audio.resample(np.sin(2 * np.pi * 440 * time).astype("f"), rate, 16_000)
     expected = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
-    assert wave.shape == (16_000,) and np.abs(wave - expected)[500:-500].max() < 0.07
-    cycle, made = audio._ratio(rate, 16_000)
-    assert cycle <= 1000 and abs(made / cycle * rate / 16_000 - 1) < 3e-5
+    assert wave.shape == (16_000,) and np.abs(wave - expected)[500:-500].max() < 1e-4
 
 
 def test_what_16_khz_cannot_hold_does_not_fold_back(tmp_path):

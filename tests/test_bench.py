@@ -121,20 +121,6 @@ def test_both_bootstraps_have_the_same_spread():
     assert ours.shape == (400, 1) and np.std(ours) == pytest.approx(np.std(other), rel=0.25)
 
 
-def test_help_is_timed_beside_imports_that_work():
-    case = bench.starting()
-    assert b"usage: ser" in case.ours().stdout and case.other().returncode == 0
-
-
-@pytest.mark.slow  # two runs of a notebook
-def test_a_warm_run_has_the_figures_that_papermill_makes():
-    with bench.warm_run() as case:
-        first = case.agreement(case.ours(), case.other())
-        stamps = {p: p.stat().st_mtime_ns for p in case.ours().rglob("*.png")}
-    equal, of = (int(n) for n in re.match(r"(\d+) of (\d+) figures equal", first).groups())
-    assert equal == of == len(stamps) > 3
-
-
 def test_a_corpus_too_small_to_measure_is_status_2(clips, tmp_path, capsys):
     with pytest.raises(SerError, match="6 clips: 32 are needed"):
         bench.bench(str(tmp_path / "corpus" / "mine.csv"))

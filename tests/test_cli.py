@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from small import refused, write_corpus, write_notebook
 
-from ser_utils import cli, corpora, encoders
+from ser_utils import cli, corpora, encoders, pipeline
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def checkout(tmp_path, monkeypatch):
 
 def test_run_ends_with_the_place_of_the_report(checkout, corpus, tmp_path, capsys):
     assert cli.main(["run", "--corpus", str(corpus), "--out", str(tmp_path / "out"), "-p", "count=2"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"report: {tmp_path / 'out/reports/mine/index.html'}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {pipeline.Workspace(corpus, tmp_path / 'out').reports / 'index.html'}"
 
 
 def test_a_failing_notebook_is_status_1_with_notebook_cell_and_error(checkout, corpus, tmp_path, capsys):
@@ -74,7 +74,7 @@ def test_an_unreadable_recording_is_named_in_one_line_and_refused_when_strict(
     own.write_text(corpus.read_text() + "broken.wav,anger,x\n")
     assert cli.main(["run", "--corpus", str(own), "--out", str(tmp_path / "out")]) == 0
     assert any("broken.wav" in str(w.message) and "1 of 7" in str(w.message) for w in recwarn)
-    assert "broken.wav" in (tmp_path / "out/reports/broken/index.html").read_text(encoding="utf-8")
+    assert "broken.wav" in (next((tmp_path / "out/reports").glob("broken-*/index.html"))).read_text(encoding="utf-8")
     assert "broken.wav" in refused(capsys, "run", "--corpus", own, "--out", tmp_path / "out", "--strict")
 
 

@@ -89,7 +89,9 @@ def test_the_first_call_installs_the_lock_through_uv_and_later_ones_install_noth
     assert [" ".join(c.split()[:3]) for c in calls] == [
         "python3 -m venv", "python -m pip", "uv pip install", "uv pip install", "python -c from", "ser run",
     ]  # fmt: skip
-    assert "--requirement requirements.lock" in calls[2]
+    assert calls[2].endswith("--requirement .venv/requirements.lock") and "--torch-backend" not in calls[2]
+    installed = (machine.folder / ".venv" / "requirements.lock").read_text(encoding="utf-8")
+    assert installed == (machine.folder / "requirements.lock").read_text(encoding="utf-8")
     assert "--no-deps" in calls[3] and calls[3].endswith("--editable .")
     assert machine("make", "reproduce")[1] == ["ser run"]
 
@@ -100,8 +102,20 @@ def test_changed_pins_are_installed_into_the_same_environment(machine):
     ready = machine.folder / ".venv" / ".ready"
     os.utime(lock, ns=(ready.stat().st_mtime_ns + 10**9,) * 2)
     calls = machine("make", "setup")[1]
-    assert any("--requirement requirements.lock" in call for call in calls)
+    assert any("--requirement .venv/requirements.lock" in call for call in calls)
     assert not any("venv" in call.split()[2:3] for call in calls), "the environment is kept"
+
+
+def test_torch_without_cuda_is_a_choice_that_later_calls_keep(machine):
+    calls = machine("make", "setup", "TORCH=cpu")[1]
+    assert any("--torch-backend cpu --requirement .venv/requirements.lock" in call for call in calls)
+    assert "python -c import torch; import torchaudio" in calls, "a build that cannot be imported is noticed here"
+    installed = (machine.folder / ".venv" / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    names = {canonicalize_name(Requirement(line).name) for line in installed}
+    left_out = {canonicalize_name(r.name) for r in LOCK} - names
+    assert {"torch", "torchaudio"} <= names and {name.split("-")[0] for name in left_out} == {"cuda", "nvidia", "triton"}
+    (machine.folder / ".venv" / ".ready").unlink()
+    assert any("--torch-backend cpu" in call for call in machine("make", "reproduce")[1])
 
 
 def test_an_interrupted_installation_is_taken_up_again(machine):
@@ -112,7 +126,7 @@ def test_an_interrupted_installation_is_taken_up_again(machine):
     failing.write_text(works)
     shutil.copy(failing, machine.folder / ".venv" / "bin" / "uv")
     done, calls = machine("make", "setup")
-    assert done.returncode == 0 and any("--requirement requirements.lock" in call for call in calls)
+    assert done.returncode == 0 and any("--requirement .venv/requirements.lock" in call for call in calls)
 
 
 def test_an_old_python_is_refused_in_one_line(machine):

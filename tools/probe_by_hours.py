@@ -24,7 +24,7 @@ def main(run: Path, **folders: str) -> None:
     """Write the table."""
     layer = encoders.load("wav2vec2-nano").recommended_layer
     facts = json.loads((run / "training.json").read_text())
-    stages = [(None, "wav2vec2-nano-untrained")]
+    stages = [(None, "wav2vec2-nano-random")]
     stages += sorted((float(path.name[:-1]), str(path)) for path in (run / "snapshots").glob("*h"))
     stages.append((facts["hours_heard"], str(run)))
     rows = []

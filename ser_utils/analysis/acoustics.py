@@ -1,39 +1,39 @@
 """How emotions differ acoustically: measures of clips, compared within speakers.
 
-Measures come from the eGeMAPS functionals (Eyben et al. 2016), which the baselines use anyway, so that exploring
-and classifying see the same numbers.
+The measures are eGeMAPS functionals (Eyben et al. 2016), which the baselines use too, so exploration and classification
+are based on the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ser_utils import EMOTIONS
+from ser_utils import EMOTIONS, evaluation
 
-#: Acoustic measure → (functional of eGeMAPSv02, axis label with unit). Loudness is the perceived one of eGeMAPS
-#: (no unit), rate is counted in loudness peaks, which stand for syllables.
+#: Acoustic measure → (functional of eGeMAPSv02, axis label with unit). Loudness is the perceived loudness of eGeMAPS
+#: (no unit); rate counts loudness peaks, which approximate syllables.
 ACOUSTICS: dict[str, tuple[str, str]] = {
     "pitch": ("F0semitoneFrom27.5Hz_sma3nz_amean", "F0 mean [semitones]"),
     "pitch range": ("F0semitoneFrom27.5Hz_sma3nz_pctlrange0-2", "F0 range, 20–80 % [semitones]"),
     "loudness": ("loudness_sma3_amean", "loudness [no unit]"),
-    "loudness variation": ("loudness_sma3_stddevNorm", "loudness, deviation / mean"),
+    "loudness variation": ("loudness_sma3_stddevNorm", "loudness, standard deviation / mean"),
     "rate": ("loudnessPeaksPerSec", "syllable-like peaks [1/s]"),
-    "brightness": ("alphaRatioV_sma3nz_amean", "alpha ratio [dB]"),
-    "roughness": ("jitterLocal_sma3nz_amean", "jitter [no unit]"),
-    "clearness": ("HNRdBACF_sma3nz_amean", "harmonics-to-noise [dB]"),
+    "alpha ratio": ("alphaRatioV_sma3nz_amean", "alpha ratio [dB]"),
+    "jitter": ("jitterLocal_sma3nz_amean", "jitter [no unit]"),
+    "HNR": ("HNRdBACF_sma3nz_amean", "harmonics-to-noise [dB]"),
 }
 
-#: Directions against the mean of the other emotions on which reviews agree, of those measures that they cover:
-#: Juslin and Laukka (2003, Psychological Bulletin 129), for boredom Banse and Scherer (1996, JPSP 70).
+#: Directions relative to the mean of the other emotions on which reviews agree: Juslin and Laukka (2003, Psychological
+#: Bulletin 129), for boredom Banse and Scherer (1996, JPSP 70).
 EXPECTED: dict[str, dict[str, int]] = {
-    "anger": {"loudness": +1, "rate": +1, "brightness": +1},
+    "anger": {"loudness": +1, "rate": +1, "alpha ratio": +1},
     "boredom": {"pitch": -1, "pitch range": -1, "rate": -1},
     "fear": {"pitch": +1, "rate": +1},
     "happiness": {"pitch": +1, "pitch range": +1, "loudness": +1},
-    "sadness": {"pitch range": -1, "loudness": -1, "rate": -1, "brightness": -1},
+    "sadness": {"pitch range": -1, "loudness": -1, "rate": -1, "alpha ratio": -1},
 }
 
 
@@ -52,8 +52,8 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
     Returns
     -------
     DataFrame
-        `clip`, `speaker`, `emotion`, `gender` and a column for each measure; NaN pitch, roughness and clearness
-        where nothing is voiced.
+        `clip`, `speaker`, `emotion`, `gender` and one column per measure; measures of voiced frames are NaN in a clip
+        without any.
 
     Raises
     ------
@@ -62,25 +62,24 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
     """
     if len(functionals) != len(clips):
         raise ValueError(f"{len(functionals)} rows of functionals for {len(clips)} clips: one row a clip is needed")
-    place = {name: i for i, name in enumerate(names)}
     table = clips[["clip", "speaker", "emotion", "gender"]].reset_index(drop=True)
-    for measure_name, (functional, _) in ACOUSTICS.items():
-        table[measure_name] = np.asarray(functionals[:, place[functional]], float)
-    voiced = ["pitch", "pitch range", "roughness", "clearness"]
-    table.loc[table["pitch"] <= 0, voiced] = np.nan  # opensmile writes 0 where it finds no voice
+    for measure, (functional, _) in ACOUSTICS.items():
+        table[measure] = np.asarray(functionals[:, list(names).index(functional)], float)
+    voiced = ["pitch", "pitch range", "jitter", "HNR"]
+    table.loc[table["pitch"] <= 0, voiced] = np.nan  # openSMILE writes 0 where nothing is voiced
     return table
 
 
 def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """Subtract from each value its speaker's mean, so that voices become comparable.
+    """Subtract each speaker's mean, so that speakers become comparable.
 
-    The speaker's mean is the mean of their emotions' means: a speaker who was mostly angry keeps an anger above
-    zero. Speakers heard in a single emotion say nothing about differences between emotions and are left out.
+    The speaker's mean is the mean of the means per emotion, so it does not depend on how often the speaker is angry.
+    Speakers with a single emotion carry no information on differences between emotions and are left out.
 
     Parameters
     ----------
     table : DataFrame
-        One row a clip: `speaker`, `emotion` and `columns`.
+        One row per clip: `speaker`, `emotion` and `columns`.
     columns : iterable of str
         Columns to centre.
     """
@@ -91,79 +90,69 @@ def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFra
     return kept.reset_index(drop=True)
 
 
-def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Share of each measure's variance within speakers that the emotion explains: eta squared, with intervals.
+def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int = 1000) -> pd.DataFrame:
+    """Share of each measure's variance within speakers that emotion explains: eta squared, with intervals.
 
     Eta squared is the sum of squares between emotions over the total sum of squares, here of values centred by
-    speaker (the partial eta squared of a design with speakers as blocks). It is never negative, so `bias` says
-    what remains when labels are shuffled within speakers.
+    speaker (the partial eta squared of a design with speakers as blocks). It is never negative, so `bias` gives its
+    value for labels shuffled within speakers.
 
     Parameters
     ----------
     table : DataFrame
-        One row a clip: `speaker`, `emotion` and the measures, not yet centred; NaN are left out.
+        One row per clip: `speaker`, `emotion` and the measures, not yet centred; NaN are left out.
     measures : iterable of str
         Columns.
     resamples : int
-        Bootstrap resamples of speakers for the 95 % percentile interval.
-    seed : int
-        Seed of bootstrap and shuffling.
+        Bootstrap resamples of speakers for the 95 % interval (see `evaluation.interval`).
 
     Returns
     -------
     DataFrame
-        One row a measure, largest first: `measure`, `value`, `low`, `high`, `bias`, `clips`, `speakers`.
+        One row per measure, largest first: `measure`, `value`, `low`, `high`, `bias`, `clips`, `speakers`.
     """
-    rows = []
+    rows, rng = [], np.random.default_rng(0)
     for name in measures:
-        rng = np.random.default_rng(seed)
-        centred = centre_by_speaker(table.dropna(subset=[name]), [name])
+        centred = centre_by_speaker(table.dropna(subset=[name]), [name]).sort_values("speaker")
         if centred.empty:
             continue
-        value = centred[name].to_numpy()
-        emotion, speaker = pd.factorize(centred["emotion"])[0], pd.factorize(centred["speaker"])[0]
-        one = np.ones((1, speaker.max() + 1))
-        draws = rng.multinomial(one.size, np.full(one.size, 1 / one.size), size=resamples)
-        low, high = np.nanpercentile(_eta_squared(value, emotion, speaker, draws), [2.5, 97.5])
-        shuffled = [_eta_squared(value, _shuffled_within(emotion, speaker, rng), speaker, one)[0] for _ in range(20)]
-        rows.append({
-            "measure": name, "value": _eta_squared(value, emotion, speaker, one)[0], "low": low, "high": high,
-            "bias": float(np.mean(shuffled)), "clips": len(centred), "speakers": one.size,
-        })  # fmt: skip
+        speakers = centred["speaker"].nunique()
+        value, low, high = evaluation.interval(_eta_squared(centred, name), speakers, resamples=resamples)
+        codes, emotion, shuffled = centred["speaker"].factorize()[0], centred["emotion"].to_numpy(), []
+        for _ in range(20):  # the order sorts random numbers within speakers
+            mixed = centred.assign(emotion=emotion[np.lexsort((rng.random(len(codes)), codes))])
+            shuffled.append(_eta_squared(mixed, name)(np.ones((1, speakers))))
+        rows.append((name, value[0], low[0], high[0], float(np.mean(shuffled)), len(centred), speakers))
     columns = ["measure", "value", "low", "high", "bias", "clips", "speakers"]
-    return pd.DataFrame(rows, columns=columns).sort_values("value", ascending=False).reset_index(drop=True)
+    return pd.DataFrame(rows, columns=columns).sort_values("value", ascending=False, ignore_index=True)
 
 
-def _eta_squared(value: np.ndarray, emotion: np.ndarray, speaker: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Eta squared for each row of `weights`, shape (draws, speakers): how often each speaker counts."""
-    shape = (speaker.max() + 1, emotion.max() + 1)
-    count, total, square = (np.zeros(shape) for _ in range(3))
-    for sums, part in ((count, 1.0), (total, value), (square, value**2)):
-        np.add.at(sums, (speaker, emotion), part)
-    n, s, q = (weights @ sums for sums in (count, total, square))
-    grand = s.sum(1) ** 2 / n.sum(1)
-    between = np.divide(s**2, n, out=np.zeros_like(s), where=n > 0).sum(1) - grand
-    whole = q.sum(1) - grand
-    return np.divide(between, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+def _eta_squared(table: pd.DataFrame, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Eta squared of a column, as a function of the speakers' weights (see `evaluation.weighted`)."""
+    value = table[name]
+    terms = pd.DataFrame({"n": 1.0, "sum": value, "square": value**2}).groupby([table["speaker"], table["emotion"]]).sum()
+    sums = terms.unstack("emotion", fill_value=0).to_numpy().reshape(1, table["speaker"].nunique(), 3, -1)
 
+    def share(totals: np.ndarray) -> np.ndarray:
+        """Eta squared of counts, sums and sums of squares, shape `(resamples, 3, emotions)`."""
+        n, total, square = totals.transpose(1, 0, 2)
+        grand = total.sum(1) ** 2 / n.sum(1)
+        between = np.divide(total**2, n, out=np.zeros_like(total), where=n > 0).sum(1) - grand
+        whole = square.sum(1) - grand
+        return np.divide(between, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
-def _shuffled_within(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Labels shuffled among the members of each group."""
-    order = np.argsort(groups, kind="stable")
-    result = np.empty_like(labels)
-    result[order] = labels[np.lexsort((rng.random(len(labels)), groups))]
-    return result
+    return evaluation.weighted(sums, share)
 
 
 def contrasts(table: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
     """Difference of each emotion from the mean of the other emotions, in standard deviations within emotions.
 
-    This is Cohen's d of speaker-centred values with every other emotion weighted equally.
+    This is Cohen's d of speaker-centred values, with equal weights for the other emotions.
 
     Parameters
     ----------
     table : DataFrame
-        One row a clip: `speaker`, `emotion` and the measures, not yet centred.
+        One row per clip: `speaker`, `emotion` and the measures, not yet centred.
     measures : iterable of str
         Columns.
 
@@ -182,7 +171,7 @@ def contrasts(table: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
 
 
 def compare_with_expected(found: pd.DataFrame) -> pd.DataFrame:
-    """Set contrasts beside the directions that the literature expects (`EXPECTED`).
+    """Compare contrasts with the directions expected from the literature (`EXPECTED`).
 
     Parameters
     ----------
@@ -192,7 +181,7 @@ def compare_with_expected(found: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row an expectation about an emotion that occurs: `emotion`, `measure`, `expected` (1 or -1), `found`
+        One row per expectation about an emotion that occurs: `emotion`, `measure`, `expected` (1 or -1), `found`
         (standard deviations), `agrees`.
     """
     rows = [

@@ -1,8 +1,8 @@
-"""Which moments of a segment decide: occlusion, integrated gradients, and a test of both by deletion.
+"""Which frames of a segment decide a prediction: occlusion, integrated gradients, and a test of both by deletion.
 
-An attribution gives every frame of a segment a number: how much it speaks for the emotion in question. Whether such
-numbers deserve trust is itself a measurement: frames that matter, once deleted, must lower the probability faster than
-frames deleted in random order (`deletion_curves`).
+An attribution gives every frame of a segment a number: how much it contributes to the probability of an emotion. Whether
+it can be trusted is measured: deleting the frames with the highest numbers must lower the probability faster than
+deleting frames in random order (`deletion_curves`).
 """
 
 from __future__ import annotations
@@ -11,31 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Probabilities below this are not told apart when logarithms are taken.
-FLOOR = 1e-6
-
-
-def _log_probability(estimator, X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
-    """Log-probability of each row's target emotion, shape `(n,)`."""
-    columns = np.searchsorted(estimator.classes_, targets)
-    if not np.array_equal(np.asarray(estimator.classes_)[columns % len(estimator.classes_)], np.asarray(targets)):
-        unknown = sorted(set(targets) - set(estimator.classes_))
-        raise ValueError(f"the model does not know {unknown}; it knows {list(estimator.classes_)}")
-    probabilities = estimator.predict_proba(X)
-    return np.log(np.maximum(probabilities[np.arange(len(X)), columns], FLOOR))
-
-
-def _check(X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
-    X = np.asarray(X, dtype=np.float32)
-    if X.ndim != 3:
-        raise ValueError(f"X must have shape (segments, frames, dims), got {X.shape}")
-    if len(targets) != len(X):
-        raise ValueError(f"{len(X)} segments but {len(targets)} target emotions")
-    return X
+from ser_utils import evaluation
 
 
 def occlusion(estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.ndarray, width: int = 5) -> np.ndarray:
-    """Log-probability lost when a stretch of frames is replaced by a frame that says nothing.
+    """Loss of log-probability when a window of frames is replaced by an uninformative frame.
 
     Parameters
     ----------
@@ -44,36 +24,40 @@ def occlusion(estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.
     X : ndarray, shape=(n, frames, dims)
         Feature maps of segments.
     targets : sequence of str, length n
-        The emotion whose probability is watched.
+        The emotion whose probability is explained, for each segment.
     baseline : ndarray, shape=(dims,)
-        The frame put in place, usually the mean frame of the training segments.
+        The replacing frame, usually the mean frame of the training segments.
     width : int
-        Frames hidden at once (odd; 5 frames are 100 ms at 50 frames a second).
+        Frames replaced at once (odd; 5 frames are 100 ms at 50 frames per second).
 
     Returns
     -------
     ndarray, shape=(n, frames)
-        Loss of log-probability with the window centred on each frame: positive where the frame speaks *for* the target.
+        Loss of log-probability with the window centred on each frame: positive where the frame supports the target.
 
     References
     ----------
-    Zeiler & Fergus 2014, *Visualizing and understanding convolutional networks*.
+    Zeiler & Fergus 2014, *Visualizing and understanding convolutional networks*. Computed by captum.
     """
+    import torch
+    from captum.attr import FeatureAblation
+
     X = _check(X, targets)
-    n, frames, _ = X.shape
-    whole = _log_probability(estimator, X, targets)
-    loss = np.empty((n, frames), dtype=np.float32)
-    for centre in range(frames):
-        hidden = X.copy()
-        hidden[:, max(0, centre - width // 2) : centre + width // 2 + 1] = baseline
-        loss[:, centre] = whole - _log_probability(estimator, hidden, targets)
-    return loss
+    reach = width // 2
+
+    def log_probability(kept: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities with a window centred on each frame that is not kept; shape `(n, frames)` → `(n,)`."""
+        hidden = torch.nn.functional.max_pool1d(1 - kept, 2 * reach + 1, stride=1, padding=reach).bool().numpy()
+        return torch.from_numpy(_log_probability(estimator, np.where(hidden[..., None], baseline, X), targets))
+
+    kept = torch.ones(X.shape[:2], dtype=torch.float64)
+    return FeatureAblation(log_probability).attribute(kept).numpy().astype(np.float32)
 
 
 def integrated_gradients(
     network, X: np.ndarray, columns: Sequence[int], *, baseline: np.ndarray, steps: int = 32
 ) -> np.ndarray:
-    """Share of each frame in the difference of a logit between the segment and a segment that says nothing.
+    """Contribution of each frame to the difference of a logit between the segment and an uninformative segment.
 
     Parameters
     ----------
@@ -91,25 +75,23 @@ def integrated_gradients(
     Returns
     -------
     ndarray, shape=(n, frames)
-        Attributions summed over dimensions. They add up to the difference of the logit (completeness), up to the error of
-        the sum over steps.
+        Attributions summed over dimensions. Their sum is the difference of the logit (completeness), up to the error
+        of the sum over steps.
 
     References
     ----------
-    Sundararajan, Taly & Yan 2017, *Axiomatic attribution for deep networks*.
+    Sundararajan, Taly & Yan 2017, *Axiomatic attribution for deep networks*. Computed by captum.
     """
     import torch
+    from captum.attr import IntegratedGradients
 
     network.eval()
     x = torch.as_tensor(np.asarray(X, dtype=np.float32))
     start = torch.as_tensor(np.asarray(baseline, dtype=np.float32)).expand_as(x)
-    index = torch.as_tensor(list(columns))[:, None]
-    total = torch.zeros_like(x)
-    for step in range(steps):
-        point = (start + (step + 0.5) / steps * (x - start)).requires_grad_(True)
-        chosen = network(point).gather(1, index).sum()
-        total += torch.autograd.grad(chosen, point)[0]
-    return ((x - start) * total / steps).sum(dim=-1).numpy()
+    shares = IntegratedGradients(network).attribute(
+        x, start, target=torch.as_tensor(columns), n_steps=steps, method="riemann_middle", internal_batch_size=len(x)
+    )
+    return shares.detach().sum(dim=-1).numpy().astype(np.float32)
 
 
 def deletion_curves(
@@ -120,24 +102,22 @@ def deletion_curves(
     *,
     baseline: np.ndarray,
     fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
-    seed: int = 0,
-    random_orders: int = 5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of the target while frames are deleted, most important first, and in random order.
+    """Probability of the target while frames are deleted, most important first, and in random order (mean of five).
 
     Parameters
     ----------
+    estimator, X, targets, baseline
+        As for `occlusion`.
     attribution : ndarray, shape=(n, frames)
         Importance of each frame for the target.
     fractions : sequence of float
         Shares of the frames that are replaced by `baseline`.
-    random_orders : int
-        Random orders averaged for the comparison.
 
     Returns
     -------
     guided, random : ndarray, shape=(n, len(fractions))
-        Probability of the target. An attribution that deserves trust makes `guided` fall below `random`.
+        Probability of the target. With an attribution that can be trusted, `guided` falls below `random`.
 
     Raises
     ------
@@ -152,7 +132,7 @@ def deletion_curves(
     n, frames, _ = X.shape
     if attribution.shape != (n, frames):
         raise ValueError(f"attribution has shape {attribution.shape}, expected {(n, frames)}")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
 
     def curve(order: np.ndarray) -> np.ndarray:
         rank = np.argsort(order, axis=1)
@@ -164,5 +144,23 @@ def deletion_curves(
         return np.stack(columns, axis=1)
 
     guided = curve(np.argsort(-attribution, axis=1, kind="stable"))
-    shuffled = [curve(np.argsort(generator.random((n, frames)), axis=1)) for _ in range(random_orders)]
+    shuffled = [curve(np.argsort(generator.random((n, frames)), axis=1)) for _ in range(5)]
     return guided, np.mean(shuffled, axis=0)
+
+
+def _log_probability(estimator, X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
+    """Log-probability of each row's target emotion, shape `(n,)`."""
+    classes = list(estimator.classes_)
+    if unknown := sorted(set(targets) - set(classes)):
+        raise ValueError(f"the model does not know {unknown}; it knows {classes}")
+    probabilities = estimator.predict_proba(X)[np.arange(len(X)), [classes.index(target) for target in targets]]
+    return np.log(np.maximum(probabilities, evaluation.FLOOR))
+
+
+def _check(X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
+    X = np.asarray(X, dtype=np.float32)
+    if X.ndim != 3:
+        raise ValueError(f"X must have shape (segments, frames, dims), got {X.shape}")
+    if len(targets) != len(X):
+        raise ValueError(f"{len(X)} segments but {len(targets)} target emotions")
+    return X

@@ -1,4 +1,4 @@
-"""What errors have in common: groups and their shrunken scores, pairs of emotions, agreement of systems, what-if changes."""
+"""What errors have in common: scores of groups, confused pairs of emotions, agreement of systems, perturbed recordings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pandas as pd
 
 from ser_utils import audio, evaluation
 
-#: Pleasure (valence) and arousal of emotion words as people rated them, from -1 to 1. Russell & Mehrabian 1977, *Evidence
-#: for a three-factor theory of emotions*: angry, bored, relaxed, disgusted, fearful, happy ("joyful"), sad, surprised; neutral
-#: is the middle by definition.
+#: Mean ratings of the valence and arousal of emotion words, from -1 to 1 (Russell & Mehrabian 1977, *Evidence for a
+#: three-factor theory of emotions*: angry, bored, relaxed, disgusted, fearful, joyful, sad, surprised); neutral is 0.
 VALENCE_AROUSAL: dict[str, tuple[float, float]] = {
     "anger": (-0.51, 0.59),
     "boredom": (-0.65, -0.62),
@@ -26,10 +25,10 @@ VALENCE_AROUSAL: dict[str, tuple[float, float]] = {
 
 
 def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
-    """Pull the scores of groups towards their mean, the more, the less is known of a group.
+    """Shrink the scores of groups towards their mean, more strongly where a group's standard error is larger.
 
-    The random-effects (empirical Bayes) estimate: what remains of the spread of the groups once the spread expected from
-    their standard errors is taken off is taken as real.
+    This is the random-effects (empirical Bayes) estimate: the variance between groups that their standard errors do not
+    explain is taken as real.
 
     Parameters
     ----------
@@ -41,8 +40,8 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     Returns
     -------
     Series
-        `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ no more
-        than chance lets them.
+        `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ no
+        more than expected by chance.
 
     Raises
     ------
@@ -79,33 +78,26 @@ def group_accuracy(predictions: pd.DataFrame, groups: pd.Series) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        Columns `group, clips, value, low, high, shrunken`, 95 % Agresti-Coull intervals over clips: they describe these clips, not
-        other speakers.
+        Columns `group, clips, value, low, high, shrunken`, with 95 % Agresti-Coull intervals over clips: they describe these
+        clips, not other speakers.
 
     References
     ----------
     Agresti & Coull 1998, *Approximate is better than "exact" for interval estimation of binomial proportions*.
     """
-    clips = evaluation.to_clips(predictions)
-    right = (evaluation.decided(clips) == clips["emotion"]).groupby(clips["clip"]).mean()
+    right = _right(predictions).groupby("clip").mean()
     grouped = right.groupby(groups.reindex(right.index), observed=True)
     count, hits = grouped.size(), grouped.sum()
     centre = (hits + 2) / (count + 4)
     error = np.sqrt(centre * (1 - centre) / (count + 4))
-    table = pd.DataFrame(
-        {
-            "clips": count,
-            "value": hits / count,
-            "low": (centre - 1.96 * error).clip(0, 1),
-            "high": (centre + 1.96 * error).clip(0, 1),
-            "shrunken": shrunken(hits / count, error),
-        }
-    )
+    low, high = (centre - 1.96 * error).clip(0, 1), (centre + 1.96 * error).clip(0, 1)
+    columns = {"clips": count, "value": hits / count, "low": low, "high": high, "shrunken": shrunken(hits / count, error)}
+    table = pd.DataFrame(columns)
     return table.rename_axis("group").reset_index()
 
 
 def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of emotions: how often they are taken for each other, and how far apart they lie in arousal and valence.
+    """How often each pair of emotions is confused, and the distance of the two in arousal and valence.
 
     Parameters
     ----------
@@ -130,34 +122,27 @@ def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
 
 
 def correct(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Whether each system is right about each clip: a row a clip, a column a system, share of the seeds that are right."""
-    clips = evaluation.to_clips(predictions)
-    right = (evaluation.decided(clips) == clips["emotion"]).rename("right")
-    return right.groupby([clips["clip"], clips["system"]], sort=False).mean().unstack("system")
+    """Share of the seeds with which each system is right: one row per clip, one column per system.
 
-
-def agreement(right: pd.DataFrame) -> pd.DataFrame:
-    """Correlation between the systems' errors: 1 where they fail on the same clips, 0 where they fail independently.
-
-    Parameters
-    ----------
-    right : DataFrame
-        As `correct` gives it.
-
-    References
-    ----------
-    Kuncheva & Whitaker 2003, *Measures of diversity in classifier ensembles*.
+    The correlation of two columns is 1 where two systems fail on the same clips and 0 where they fail independently
+    (Kuncheva & Whitaker 2003, *Measures of diversity in classifier ensembles*).
     """
-    return (1 - right).corr()
+    return _right(predictions).groupby(["clip", "system"], sort=False).mean().unstack("system")
 
 
-def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote") -> pd.DataFrame:
-    """Let several systems judge together: the mean of their log-probabilities for each clip, seeds averaged likewise.
+def _right(predictions: pd.DataFrame) -> pd.Series:
+    """Whether each prediction for a clip is right, with the index levels `clip` and `system`."""
+    clips = evaluation.to_clips(predictions).set_index(["clip", "system"])
+    return evaluation.decided(clips) == clips["emotion"]
+
+
+def vote(predictions: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:
+    """Combine several systems: the mean of their log-probabilities for each clip, after the mean over their seeds.
 
     Returns
     -------
     DataFrame
-        A predictions table at clip level with `system=name` and seed 0.
+        A predictions table at clip level, system `vote`, seed 0.
 
     Raises
     ------
@@ -168,33 +153,23 @@ def vote(predictions: pd.DataFrame, systems: Sequence[str], *, name: str = "vote
     if lacking:
         raise ValueError(f"no predictions of {sorted(lacking)}; there are {sorted(predictions['system'].unique())}")
     clips = evaluation.to_clips(predictions[predictions["system"].isin(systems)])
-    names = evaluation.emotions_of(clips)
-    logs = np.log(clips[names].clip(lower=1e-6))
-    # First over the seeds of a system, then over systems: one with more seeds has no more votes.
-    by_system = logs.groupby([clips["system"], clips["clip"]]).mean()
-    shares = np.exp(by_system.groupby("clip").mean())
-    shares = shares.div(shares.sum(axis=1), axis=0)
-    rest = clips.groupby("clip")[["fold", "speaker", "emotion"]].first()
-    return rest.join(shares).reset_index().assign(system=name, seed=0)[[*evaluation.COLUMNS, *names]]
+    # `to_clips` pools what has a start of its own: first the seeds of a system, then the systems, so that a system with
+    # more seeds has no more weight.
+    by_system = evaluation.to_clips(clips.assign(start=clips["seed"], seed=0))
+    return evaluation.to_clips(by_system.assign(start=by_system["system"], system="vote"))
 
 
-def mean_curve(
-    curves: np.ndarray,
-    fractions: Sequence[float],
-    clips: pd.Series,
-    *,
-    order: str,
-    resamples: int = 2_000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def mean_curve(curves: np.ndarray, fractions: Sequence[float], clips: pd.Series, *, order: str) -> pd.DataFrame:
     """Mean of deletion curves with 95 % intervals over clips.
 
     Parameters
     ----------
     curves : ndarray, shape=(segments, len(fractions))
-        As `attribution.deletion_curves` gives them, or a difference of two.
+        From `deletion_curves`, or a difference of two of its results.
+    fractions : sequence of float
+        Shares of frames deleted.
     clips : Series, length segments
-        Clip of each segment: segments of one clip are not independent, so clips are resampled.
+        Clip of each segment. Segments of one clip are not independent, so clips are resampled.
     order : str
         Name of the order of deletion.
 
@@ -204,14 +179,12 @@ def mean_curve(
         Columns `order, deleted, value, low, high`.
     """
     by_clip = pd.DataFrame(curves).groupby(np.asarray(clips)).mean().to_numpy()
-    weights = np.random.default_rng(seed).multinomial(len(by_clip), np.full(len(by_clip), 1 / len(by_clip)), resamples)
-    low, high = np.quantile(weights @ by_clip / len(by_clip), [0.025, 0.975], axis=0)
-    rows = {"order": order, "deleted": list(fractions), "value": by_clip.mean(axis=0), "low": low, "high": high}
-    return pd.DataFrame(rows)
+    value, low, high = evaluation.interval(lambda weights: weights @ by_clip / weights.sum(1, keepdims=True), len(by_clip))
+    return pd.DataFrame({"order": order, "deleted": list(fractions), "value": value, "low": low, "high": high})
 
 
 def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.Series:
-    """How many of the labels that a second listener changed are among the suspects, against what chance would put there.
+    """Number of labels changed in a second set that are among the suspects, and the number expected by chance.
 
     Parameters
     ----------
@@ -234,20 +207,12 @@ def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.
     both = len(changed.intersection(named))
     expected = len(changed) * len(named) / max(len(common), 1)
     p = hypergeom.sf(both - 1, len(common), len(changed), len(named))
-    return pd.Series(
-        {
-            "clips": len(common),
-            "changed": len(changed),
-            "suspects": len(named),
-            "both": both,
-            "expected": expected,
-            "p": p,
-        }
-    )
+    counts = {"clips": len(common), "changed": len(changed), "suspects": len(named), "both": both}
+    return pd.Series(counts | {"expected": expected, "p": p})
 
 
 def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -> np.ndarray:
-    """The same recording at another pitch or tempo, by phase vocoder (librosa).
+    """Change the pitch or tempo of a recording by phase vocoder (librosa).
 
     Parameters
     ----------
@@ -259,7 +224,6 @@ def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -
         2 is twice as fast, > 0.
     """
     librosa = audio.load_librosa()
-
     if semitones:
         wave = librosa.effects.pitch_shift(wave, sr=audio.SAMPLE_RATE, n_steps=semitones)
     if tempo != 1.0:
@@ -270,28 +234,31 @@ def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -
 def judge(
     waves: Sequence[np.ndarray], encode: Callable[[np.ndarray], np.ndarray], estimator, *, seconds: float
 ) -> np.ndarray:
-    """Probabilities of waveforms that are in no table: cut, encode, judge, average, as a clip is.
+    """Probabilities for waveforms outside any corpus: cut, encode, predict, and pool as for clips.
 
     Parameters
     ----------
     waves : sequence of ndarray, each shape=(samples,)
+        At `audio.SAMPLE_RATE`.
     encode : callable
         Waveforms `(n, samples)` to feature maps `(n, frames, dims)`.
     estimator
-        Fitted on such feature maps.
+        Fitted on such feature maps, with emotions of `EMOTIONS` as classes.
     seconds : float
         Segment length.
 
     Returns
     -------
     ndarray, shape=(len(waves), emotions)
+        Columns in the order of `estimator.classes_`.
     """
-    rows = []
-    for wave in waves:
-        clip = pd.DataFrame({"clip": ["wave"], "duration": [len(wave) / audio.SAMPLE_RATE]})
-        starts = (audio.cut_segments(clip, seconds=seconds)["start"] * audio.SAMPLE_RATE).round().astype(int)
-        samples = round(seconds * audio.SAMPLE_RATE)
-        pieces = np.stack([np.resize(wave[start : start + samples], samples) for start in starts])
-        logs = np.log(np.maximum(estimator.predict_proba(encode(pieces)), 1e-6)).mean(axis=0)
-        rows.append(np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum())
-    return np.stack(rows)
+    samples, names, parts = round(seconds * audio.SAMPLE_RATE), list(estimator.classes_), []
+    for clip, wave in enumerate(waves):
+        table = pd.DataFrame({"clip": [clip], "duration": [len(wave) / audio.SAMPLE_RATE]})
+        table = audio.cut_segments(table, seconds=seconds)
+        starts = [audio.first_sample(start, samples, len(wave)) for start in table["start"]]
+        segments = np.stack([np.resize(wave[start : start + samples], samples) for start in starts])
+        parts.append(table.join(pd.DataFrame(estimator.predict_proba(encode(segments)), columns=names)))
+    # The other columns that `to_clips` needs; it pools whatever their values.
+    table = pd.concat(parts).assign(system="", seed=0, fold=0, speaker="", emotion=names[0])
+    return evaluation.to_clips(table)[names].to_numpy()

@@ -1,35 +1,23 @@
-"""The usual mistakes of evaluation, committed on purpose, so that notebook 08 can measure what each one buys.
+"""Common mistakes of evaluation, made on purpose, so that notebook 08 can measure the effect of each one.
 
-Nothing here is used for a score that the compendium reports.
+No score that the compendium reports depends on this file.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
-from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from ser_utils import ROOT, SerError, audio, evaluation, models
-from ser_utils.evaluation import (
-    at_level,
-    counts,
-    emotions_of,
-    interval,
-    one_system,
-    to_clips,
-    uar,
-    wa,
-    weighted,
-)
 
-#: A slice of the file name that looks like a speaker and is none: the utterance number, the sentence. As a regular
-#: expression with one group, by corpus. ShEMO's characters 4 to 6 are those that a published study took for the speaker.
+#: A part of the file name that is not the speaker but could be mistaken for it (the utterance number, the sentence), as a
+#: regular expression with one group, by corpus. A published study took ShEMO's characters 4 to 6 for the speaker.
 WRONG_SLICE: dict[str, str] = {
     "demo": r"^.{3}(.{3})",
     "shemo": r"^.{3}(.{3})",
@@ -39,19 +27,19 @@ WRONG_SLICE: dict[str, str] = {
 }
 
 
-def random_clip_folds(clips: pd.DataFrame, *, n_splits: int = 5, seed: int = 0) -> pd.Series:
-    """Stratified random folds of clips: every speaker is on both sides. Index = clip."""
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+def random_clip_folds(clips: pd.DataFrame) -> pd.Series:
+    """Five stratified random folds of clips, with every speaker in training and test. Index = clip."""
+    splitter = StratifiedKFold(5, shuffle=True, random_state=0)
     return _folds(splitter.split(clips, clips["emotion"]), clips["clip"])
 
 
-def random_segment_folds(segments: pd.DataFrame, *, n_splits: int = 5, seed: int = 0) -> np.ndarray:
-    """Random folds of segments: pieces of one clip are on both sides. Shape `(segments,)`."""
-    return _folds(KFold(n_splits, shuffle=True, random_state=seed).split(segments), segments.index).to_numpy()
+def random_segment_folds(segments: pd.DataFrame) -> np.ndarray:
+    """Five random folds of segments, with segments of one clip in training and test. Shape `(segments,)`."""
+    return _folds(KFold(5, shuffle=True, random_state=0).split(segments), segments.index).to_numpy()
 
 
-def wrong_slice_folds(clips: pd.DataFrame, pattern: str, *, n_splits: int = 5) -> pd.Series:
-    """Folds that keep a slice of the file name apart which is not the speaker. Index = clip.
+def wrong_slice_folds(clips: pd.DataFrame, pattern: str) -> pd.Series:
+    """Up to five folds that are disjoint in a part of the file name which is not the speaker. Index = clip.
 
     Raises
     ------
@@ -62,39 +50,38 @@ def wrong_slice_folds(clips: pd.DataFrame, pattern: str, *, n_splits: int = 5) -
     groups = names.str.extract(pattern, expand=False)
     if groups.isna().any():
         raise SerError(f"the pattern {pattern} finds nothing in the file name {names[groups.isna()].iloc[0]}")
-    n_splits = min(n_splits, groups.nunique())
+    n_splits = min(5, groups.nunique())
     if n_splits < 2:
         raise SerError(f"the pattern {pattern} finds '{groups.iloc[0]}' in every file name: nothing to split by")
     return _folds(GroupKFold(n_splits).split(clips, groups=groups), clips["clip"])
 
 
-def _folds(splits, index) -> pd.Series:
+def _folds(splits: Iterable, index: Iterable) -> pd.Series:
     folds = pd.Series(-1, index=pd.Index(index), name="fold")
     for number, (_, test) in enumerate(splits):
         folds.iloc[test] = number
     return folds
 
 
-def shuffled_texts(clips: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """The same table with texts dealt out at random: folds that keep *these* apart lose as much training data, but no leak."""
-    return clips.assign(text=clips["text"].sample(frac=1, random_state=seed).to_numpy())
+def shuffled_texts(clips: pd.DataFrame) -> pd.DataFrame:
+    """Shuffle the texts: folds disjoint in *these* have as little training data as text-disjoint ones, and the leak."""
+    return clips.assign(text=clips["text"].sample(frac=1, random_state=0).to_numpy())
 
 
 class PeekingCNN(models.SegmentCNN):
-    """A segment CNN whose epoch is chosen on the test fold. `groups` must be true for the rows that are tested."""
+    """A segment CNN whose epoch is chosen on the test fold. `groups` must be true for the rows of that fold."""
 
-    def _split(self, X, y, groups):
-        X, codes, _, _ = super()._split(X, y, None)
-        tested = np.asarray(groups, dtype=bool)
-        return X, codes, np.flatnonzero(~tested), np.flatnonzero(tested)
+    def split(self, codes: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Training rows, and the test rows as validation rows."""
+        return np.flatnonzero(~groups), np.flatnonzero(groups)
 
 
 class BlindCNN(models.SegmentCNN):
-    """A segment CNN that watches nobody and keeps its last epoch: the fair counterpart of `PeekingCNN`."""
+    """A segment CNN without validation rows, which keeps its last epoch: the fair counterpart of `PeekingCNN`."""
 
-    def _split(self, X, y, groups):
-        X, codes, _, _ = super()._split(X, y, groups)
-        return X, codes, np.arange(len(codes)), np.arange(0)
+    def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """All rows, and no validation rows."""
+        return np.arange(len(codes)), np.arange(0)
 
 
 def cross_validate_peeking(
@@ -113,6 +100,8 @@ def cross_validate_peeking(
     Parameters
     ----------
     X : array, shape=(segments, frames, dims)
+    segments, clips, folds, seeds, system
+        As for `evaluation.cross_validate`.
     n_jobs : int
         Networks trained at the same time.
     **settings
@@ -120,35 +109,31 @@ def cross_validate_peeking(
     """
     from joblib import Parallel, delayed
 
-    facts = clips.set_index("clip")
-    fold_of = segments["clip"].map(folds).to_numpy()
-    y = segments["clip"].map(facts["emotion"]).to_numpy()
-    names = sorted(set(y))
+    table = segments[["clip", "start", "end"]].merge(clips[["clip", "speaker", "emotion"]], on="clip")
+    table = table.assign(system=system, fold=table["clip"].map(folds))
 
     def peek(seed: int, fold: int) -> pd.DataFrame:
-        tested = fold_of == fold
-        cnn = clone(PeekingCNN(**settings)).set_params(random_state=seed).fit(X, y, groups=tested)
-        rows = segments.loc[tested, ["clip", "start", "end"]].reset_index(drop=True)
-        probabilities = pd.DataFrame(cnn.predict_proba(X[np.flatnonzero(tested)]), columns=cnn.classes_)
-        rows = rows.assign(system=system, seed=seed, fold=fold, emotion=y[tested])
-        rows["speaker"] = rows["clip"].map(facts["speaker"])
-        return rows.join(probabilities.reindex(columns=names, fill_value=0.0))
+        tested = (table["fold"] == fold).to_numpy()
+        cnn = PeekingCNN(**settings, random_state=seed).fit(X, table["emotion"], groups=tested)
+        probabilities = pd.DataFrame(cnn.predict_proba(X[tested]), columns=cnn.classes_)
+        return table[tested].reset_index(drop=True).assign(seed=seed).join(probabilities)
 
-    jobs = itertools.product(seeds, np.unique(fold_of))
+    jobs = itertools.product(seeds, sorted(table["fold"].unique()))
     parts = Parallel(n_jobs)(delayed(peek)(seed, fold) for seed, fold in jobs)
-    table = pd.concat(parts, ignore_index=True)
-    return table[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *emotions_of(table)]]
+    predictions = pd.concat(parts, ignore_index=True).fillna(dict.fromkeys(table["emotion"], 0.0))
+    columns = ["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion"]
+    return predictions[[*columns, *evaluation.emotions_of(predictions)]]
 
 
 def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> pd.DataFrame:
-    """Stitch together, fold by fold, the predictions of the system that did best.
+    """Combine, fold by fold, the predictions of the best system.
 
     Parameters
     ----------
     predictions : DataFrame
         Of several systems, on the same folds.
     elsewhere : bool
-        Judge a system by its UAR on all *other* folds (its test fold has no say), or, the mistake, on the test fold itself.
+        Choose the system by its UAR on all *other* folds; otherwise, the mistake, by its UAR on the test fold itself.
     name : str
         Name of the result as a system.
 
@@ -157,40 +142,39 @@ def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> p
     DataFrame
         Predictions at clip level with a column `chosen`.
     """
-    table = to_clips(predictions)
+    table = evaluation.to_clips(predictions)
     parts = []
-    for fold in sorted(table["fold"].unique()):
-        here = table[table["fold"] == fold]
-        judged_on = table[table["fold"] != fold] if elsewhere else here
-        score = {s: float(uar(counts(own)[0].sum(axis=(0, 1)))) for s, own in judged_on.groupby("system", sort=False)}
-        best = max(score, key=score.get)
+    for fold, here in table.groupby("fold"):
+        watched = table[table["fold"] != fold] if elsewhere else here
+        score = {
+            system: float(evaluation.uar(evaluation.counts(own)[0].sum(axis=(0, 1))))
+            for system, own in watched.groupby("system", sort=False)
+        }
+        best = max(score, key=lambda system: score[system])
         parts.append(here[here["system"] == best].assign(chosen=best))
     return pd.concat(parts, ignore_index=True).assign(system=name)
 
 
-def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0) -> pd.Series:
-    """How much higher accuracy (WA) is than UAR on the very same decisions, with a 95 % interval over speakers."""
-    one_system(predictions)
-    confusions, units = counts(at_level(predictions, "clip"))
-
-    def gap(matrices: np.ndarray) -> np.ndarray:
-        return wa(matrices) - uar(matrices)
-
-    value, low, high = interval(weighted(confusions, gap), len(units), resamples=resamples, seed=seed)
+def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd.Series:
+    """Accuracy (WA) minus UAR of the same predictions, with a 95 % interval over speakers."""
+    evaluation.one_system(predictions)
+    confusions, units = evaluation.counts(evaluation.to_clips(predictions))
+    gap = evaluation.weighted(confusions, lambda matrices: evaluation.wa(matrices) - evaluation.uar(matrices))
+    value, low, high = evaluation.interval(gap, len(units), resamples=resamples)
     return pd.Series({"difference": value[0], "low": low[0], "high": high[0]})
 
 
 def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: int = 8_000) -> pd.DataFrame:
-    """Store one emotion's recordings at a lower sample rate, as happens when a corpus is put together from two sources.
+    """Store one emotion's recordings at a lower sample rate, as in a corpus compiled from two sources.
 
     Parameters
     ----------
     clips : DataFrame
         A clips table.
     emotion : str
-        The class that is stored differently.
+        The emotion stored at the lower rate.
     folder : Path
-        Where the copies are written, as 16-bit FLAC.
+        Folder for the copies, which are 16-bit FLAC files.
     sample_rate : int
         In Hz.
 
@@ -216,22 +200,14 @@ def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: 
     return changed
 
 
-def paired_gain(
-    mistaken: pd.DataFrame, honest: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000
-) -> pd.Series:
-    """UAR with the mistake minus UAR without it, on the same clips, with a 95 % interval over speakers."""
-    result = evaluation.compare(mistaken, honest, level=level, resamples=resamples)
-    return result[["difference", "low", "high"]].astype(float)
-
-
 def published_results() -> pd.DataFrame:
-    """Published scores on ShEMO and EMO-DB with the protocol that each was measured by.
+    """Published scores on ShEMO and EMO-DB with the protocol of each.
 
     Returns
     -------
     DataFrame
-        `source, corpus, system, protocol, classes, metric, value, leaky, note`; value in percent as
-        published, `leaky` is `yes`, `no` or `unknown`, `classes` may be missing.
+        `source, corpus, system, protocol, classes, metric, value, leaky, note`; `value` in percent as published, `leaky`
+        is `yes`, `no` or `unknown`, `classes` may be missing.
 
     Raises
     ------

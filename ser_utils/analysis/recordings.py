@@ -1,19 +1,15 @@
-"""Exploring a corpus: what its recordings are like, what is wrong with them, and which shortcuts they offer.
-
-Files are measured as they are stored. How emotions differ acoustically is in `acoustics`.
-"""
+"""Properties of recordings as files: what they measure, problems in them, and the shortcuts that they offer."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ser_utils import audio
+from ser_utils import audio, digest, evaluation
 
-#: What a classifier may know of a file without listening, by name of the shortcut.
+#: Name of a shortcut → the properties of the file that its classifier is given.
 SHORTCUTS: dict[str, tuple[str, ...]] = {
     "sample rate": ("sample_rate",),
     "bandwidth": ("bandwidth",),
@@ -21,7 +17,7 @@ SHORTCUTS: dict[str, tuple[str, ...]] = {
     "duration": ("duration",),
     "all four": ("sample_rate", "bandwidth", "level", "peak", "duration"),
 }
-#: The same of files as the encoders hear them, when all have been resampled to one rate.
+#: The same for files resampled to one rate, as the encoders receive them.
 SHORTCUTS_AT_16_KHZ: dict[str, tuple[str, ...]] = {
     "bandwidth at 16 kHz": ("heard_bandwidth",),
     "all at 16 kHz": ("heard_bandwidth", "heard_level", "heard_peak", "duration"),
@@ -30,11 +26,8 @@ SHORTCUTS_AT_16_KHZ: dict[str, tuple[str, ...]] = {
 _BANDWIDTH_FLOOR = 80.0  # dB below the spectrum's peak: below a room's noise, above what a low-pass leaves
 
 
-# --- recordings ------------------------------------------------------------------------
-
-
 def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
-    """Measure every file as it is stored, and what is left of its bandwidth and level at 16 kHz.
+    """Measure every file as stored, and its level, peak and bandwidth after resampling to 16 kHz.
 
     Parameters
     ----------
@@ -46,45 +39,40 @@ def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a clip, in the order of `clips`: `clip`, `duration` [s], `sample_rate` [Hz], `level` (root mean
-        square) and `peak` [dB re full scale], `bandwidth` [Hz] (highest frequency whose power is within 80 dB of
-        the spectrum's peak), the three of them again as `heard_level`, `heard_peak`, `heard_bandwidth` after resampling
-        to 16 kHz, `clipped` (fraction of samples on a flat top at the peak), `content` (digest of the
-        samples, equal for equal recordings whatever the file is called).
+        One row per clip, in the order of `clips`: `clip`, `duration` [s], `sample_rate` [Hz], `level` (root mean
+        square) and `peak` [dB re full scale], `bandwidth` [Hz] (highest frequency whose power is within 80 dB of the
+        spectrum's peak), these three again after resampling as `heard_level`, `heard_peak`, `heard_bandwidth`,
+        `clipped` (fraction of samples on a flat top at the peak), `content` (digest of the samples, equal for equal
+        recordings in different files).
     """
     from joblib import Parallel, delayed
 
-    paths = clips["path"].tolist()
-    chunks = [paths[i : i + 64] for i in range(0, len(paths), 64)]
-    jobs = n_jobs if len(chunks) > 1 else 1
-    rows = [row for rows in Parallel(n_jobs=jobs)(delayed(_measure_all)(c) for c in chunks) for row in rows]
+    jobs = n_jobs if len(clips) > 64 else 1  # starting processes takes as long as measuring some files
+    rows = Parallel(jobs, batch_size=64)(delayed(_measure)(path) for path in clips["path"])
     table = pd.DataFrame(rows)
     table.insert(0, "clip", clips["clip"].to_numpy())
     return table
 
 
-def _measure_all(paths: Sequence[str]) -> list[dict]:
+def _measure(path: str) -> dict:
     import soundfile
 
-    rows = []
-    for path in paths:
-        signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        rows.append(measure_recordings(signal.mean(axis=1), rate))
-    return rows
+    signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return waveform_properties(signal.mean(axis=1), rate)
 
 
-def measure_recordings(signal: np.ndarray, sample_rate: int) -> dict:
+def waveform_properties(signal: np.ndarray, sample_rate: int) -> dict:
     """Measure one waveform, shape `(samples,)`: the columns of `file_properties` except `clip`."""
     signal = np.nan_to_num(np.asarray(signal, np.float32))
-    heard = _levels(audio.resample(signal, sample_rate, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+    resampled = _levels(audio.resample(signal, sample_rate, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
     return {
         "duration": len(signal) / sample_rate,
         "sample_rate": sample_rate,
         **_levels(signal, sample_rate),
-        **{f"heard_{name}": value for name, value in heard.items()},
+        **{f"heard_{name}": value for name, value in resampled.items()},
         "clipped": _flat_tops(signal, float(np.abs(signal).max(initial=0.0))),
-        # 16 bits: the precision of most files, so that WAV and FLAC of one recording agree
-        "content": hashlib.blake2b(np.round(signal * 32768).astype("<i4").tobytes(), digest_size=8).hexdigest(),
+        # 16 bits, the precision of most files, so that WAV and FLAC of one recording agree
+        "content": digest(np.round(signal * 32768).astype("<i4").tobytes()),
     }
 
 
@@ -98,38 +86,34 @@ def _levels(signal: np.ndarray, sample_rate: int) -> dict[str, float]:
     if peak > 0:
         frequency, power = welch(signal, sample_rate, nperseg=min(2048, len(signal)))
         bandwidth = float(frequency[power >= power.max() * 10 ** (-_BANDWIDTH_FLOOR / 10)].max())
-    return {
-        "level": 20 * np.log10(max(level, 1e-6)),
-        "peak": 20 * np.log10(max(peak, 1e-6)),
-        "bandwidth": bandwidth,
-    }
+    level, peak = 20 * np.log10(np.maximum([level, peak], 1e-6))
+    return {"level": float(level), "peak": float(peak), "bandwidth": bandwidth}
 
 
 def _flat_tops(signal: np.ndarray, peak: float) -> float:
     """Fraction of samples in runs of three or more equal ones at the peak, where the peak is near full scale."""
-    if peak < 0.5:  # a waveform that was cut off is usually still loud
+    if peak < 0.5:  # clipped recordings are usually loud
         return 0.0
     at_top = np.concatenate([[0], (np.abs(signal) > 0.999 * peak).astype(np.int8), [0]])
-    starts, ends = np.flatnonzero(np.diff(at_top) == 1), np.flatnonzero(np.diff(at_top) == -1)
-    lengths = ends - starts
+    lengths = np.flatnonzero(np.diff(at_top) == -1) - np.flatnonzero(np.diff(at_top) == 1)
     return float(lengths[lengths >= 3].sum() / len(signal))
 
 
 def audit_files(
     properties: pd.DataFrame, *, shortest: float = 0.5, silent: float = -60.0, clipped: float = 1e-3
 ) -> pd.DataFrame:
-    """List what is wrong with files: one row a finding, so that a clip may appear more than once.
+    """List problems of files, one row per finding, so that a clip may appear more than once.
 
     Parameters
     ----------
     properties : DataFrame
         From `file_properties`.
     shortest : float
-        Clips under this many seconds are too short.
+        Shorter clips are too short [s].
     silent : float
-        Clips whose level is below this are silent [dB re full scale].
+        Clips of a lower level are silent [dB re full scale].
     clipped : float
-        Clips with a larger fraction of flat tops are clipped.
+        Clips with a larger fraction of samples on flat tops are clipped.
 
     Returns
     -------
@@ -140,23 +124,16 @@ def audit_files(
     twins = properties.groupby("content")["clip"].transform(lambda names: ", ".join(sorted(names)))
     found = {
         "duplicate": (properties["content"].duplicated(keep=False), "equal samples: " + twins),
-        "silent": (properties["level"] < silent, _text(properties["level"], "{:.0f} dB")),
-        "clipped": (properties["clipped"] > clipped, _text(100 * properties["clipped"], "{:.2f} % flat tops")),
-        "too short": (properties["duration"] < shortest, _text(properties["duration"], "{:.2f} s")),
-        "other sample rate": (properties["sample_rate"] != rate, _text(properties["sample_rate"], "{} Hz")),
+        "silent": (properties["level"] < silent, properties["level"].map("{:.0f} dB".format)),
+        "clipped": (properties["clipped"] > clipped, (100 * properties["clipped"]).map("{:.2f} % flat tops".format)),
+        "too short": (properties["duration"] < shortest, properties["duration"].map("{:.2f} s".format)),
+        "other sample rate": (properties["sample_rate"] != rate, properties["sample_rate"].map("{} Hz".format)),
     }
     parts = [
         pd.DataFrame({"problem": problem, "clip": properties.loc[hit, "clip"], "detail": detail[hit]})
         for problem, (hit, detail) in found.items()
     ]
     return pd.concat(parts, ignore_index=True).astype({"problem": "object", "detail": "object"})
-
-
-def _text(values: pd.Series, form: str) -> pd.Series:
-    return values.map(form.format)
-
-
-# --- shortcuts -------------------------------------------------------------------------
 
 
 def shortcut_test(
@@ -167,10 +144,10 @@ def shortcut_test(
     resamples: int = 1000,
     n_jobs: int = 1,
 ) -> pd.DataFrame:
-    """Score classifiers that never listen: they know the properties of a file and nothing of its speech.
+    """Score classifiers that are given properties of the file and nothing of its speech.
 
-    Decision trees with at least ten clips a leaf are trained and tested on disjoint speakers, as any other system
-    here, so that their scores can be set beside those of systems that listen.
+    Decision trees with at least ten clips per leaf are evaluated on disjoint speakers like every other system, so their
+    scores can be compared with those of systems based on speech.
 
     Parameters
     ----------
@@ -179,7 +156,7 @@ def shortcut_test(
     properties : DataFrame
         From `file_properties`, or any table with `clip` and the columns that `shortcuts` names.
     shortcuts : mapping of str to sequence of str
-        Name of a test → columns that its classifier sees.
+        Name of a shortcut → columns that its classifier is given.
     resamples : int
         Bootstrap resamples of speakers.
     n_jobs : int
@@ -192,25 +169,15 @@ def shortcut_test(
     """
     from sklearn.tree import DecisionTreeClassifier
 
-    from ser_utils import evaluation
-
     tree = DecisionTreeClassifier(min_samples_leaf=10, class_weight="balanced", random_state=0)
-    segments = audio.cut_segments(clips, seconds=None)
+    segments, folds = audio.cut_segments(clips, seconds=None), evaluation.folds(clips)
     known = properties.set_index("clip").loc[segments["clip"]]
-    folds = evaluation.folds(clips)
-    judged = [
-        evaluation.cross_validate(
-            tree,
-            known[list(columns)].to_numpy(np.float32),
-            segments,
-            clips,
-            folds=folds,
-            system=name,
-            n_jobs=n_jobs,
-            progress=False,
-        )  # fmt: skip
-        for name, columns in shortcuts.items()
-        if (known[list(columns)].nunique() > 1).any()  # what never varies gives nothing away
-    ]
-    parts = [evaluation.scores(predictions, resamples=resamples) for predictions in judged]
+    parts = []
+    for name, columns in shortcuts.items():
+        X = known[list(columns)]
+        if (X.nunique() > 1).any():  # a constant property gives nothing away
+            predictions = evaluation.cross_validate(
+                tree, X.to_numpy(np.float32), segments, clips, folds=folds, system=name, n_jobs=n_jobs, progress=False
+            )
+            parts.append(evaluation.scores(predictions, resamples=resamples))
     return pd.concat(parts, ignore_index=True)

@@ -5,9 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cards": ["Archive", "CORPORA", "card", "default_folder", "label", "slug"],
-        "fetching": ["ATTEMPTS", "announcement", "fetch"],
-        "parsers": ["audio_files"],
+        "cards": ["Archive", "CORPORA", "announcement", "card", "default_folder", "label", "slug"],
+        "fetching": ["fetch"],
+        "parsers": ["audio_files", "sound_files"],
+        "resuming": ["ATTEMPTS"],
         "table": [
             "COLUMNS", "HIGHEST_RATE", "LOWEST_RATE", "even_share", "examples", "label_sets", "load",
             "scored", "thin",

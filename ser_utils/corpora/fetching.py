@@ -12,54 +12,18 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pooch
-import requests
 from filelock import FileLock, Timeout
-from requests.adapters import HTTPAdapter
-from tqdm.auto import tqdm
-from urllib3.util import Retry
 
 from ser_utils import SerError
-from ser_utils.corpora import cards
 from ser_utils.corpora.cards import CORPORA, Archive, Corpus, card, default_folder
 from ser_utils.corpora.parsers import audio_files
+from ser_utils.corpora.resuming import Resuming, Unavailable
 
 #: No archive of these corpora unpacks to more; a bigger one is a mistake or an attack ("zip bomb").
 LARGEST_UNPACKED = 8 * 1024**3
-#: A server that is busy (408, 429, 5xx) or breaks off is asked again so often, after so many seconds, then twice as many, …
-ATTEMPTS, BACKOFF = 5, 1.0
-#: A server that sends nothing for so long has stalled [s].
-PATIENCE = 30.0
-
-
-class _Unavailable(Exception):
-    """One address did not give the file, and why: the next one is tried."""
-
-
-def announcement(name: str, folder: str | Path | None = None) -> str:
-    """Say what `fetch` is about to download, in the lines that a person should see before.
-
-    Parameters
-    ----------
-    name : str
-        A name in `CORPORA`.
-    folder : str or Path, optional
-        Where it is to go.
-    """
-    known = card(name)
-    lines = [
-        f"{known.title}: {known.description}",
-        f"  licence   {known.licence}",
-        f"  citation  {known.citation}",
-        f"  to        {folder or default_folder(name)}",
-    ]
-    for archive in known.archives:
-        size = f"{archive.size / 1e6:.0f} MB" if archive.size else "size told by the server"
-        lines.append(f"  from      {archive.urls[0]} ({size}; {archive.hash or 'no checksum published'})")
-        lines += [f"            or {url}" for url in archive.urls[1:]]
-    return "\n".join(lines)
 
 
 def fetch(
@@ -67,9 +31,8 @@ def fetch(
 ) -> Path:
     """Download a corpus, verify it and unpack it.
 
-    The folder appears when everything has been unpacked and its recordings are those of the corpus, or not at all. Downloads
-    wait in `.<folder>-download` beside it, so that a second attempt goes on where the first one ended, and are removed at
-    the end.
+    The folder appears when everything is unpacked and its recordings are those of the corpus, or not at all. Downloads are
+    kept in `.<folder>-download` beside it until then, so that a second attempt resumes them.
 
     Parameters
     ----------
@@ -78,8 +41,8 @@ def fetch(
     folder : str or Path, optional
         Where to put it; `data/raw/<name>` of the repository when left out. What is there already is left alone.
     source : sequence of str or Path
-        What the reader has already, instead of downloading: the archives, a folder that holds them, or a folder of
-        unpacked recordings. It is verified in the same way and copied.
+        Used instead of downloading: the archives, a folder that holds them, or a folder of unpacked recordings. It is
+        verified in the same way and copied.
     progress : bool
         Draw a progress bar.
 
@@ -128,11 +91,11 @@ def fetch(
 
 def _assemble(known: Corpus, folder: Path, downloads: Path, source: list[Path], progress: bool) -> None:
     """Put the corpus together beside its folder, verify it, and only then give it its name."""
-    unpacked, files = _given(known, source) if source else (None, {})
-    if not source:
-        files = {
-            archive: file for archive in known.archives if (file := _download(known, archive, downloads, progress))
-        }
+    if source:
+        unpacked, files = _given(known, source)
+    else:
+        found = {archive: _download(known, archive, downloads, progress) for archive in known.archives}
+        unpacked, files = None, {archive: file for archive, file in found.items() if file}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         content = Path(temporary, "content")
         if unpacked:
@@ -159,7 +122,7 @@ def _assemble(known: Corpus, folder: Path, downloads: Path, source: list[Path], 
 
 
 def _difference(known: Corpus, folder: Path) -> str:
-    """Say how the recordings in a folder differ from the corpus's; empty if they are its own."""
+    """How the recordings in a folder differ from the corpus's; empty if they do not."""
     names = sorted(path.stem for path in audio_files(folder)) if folder.is_dir() else []
     if len(names) < known.n_clips or (known.names_sha256 and len(names) > known.n_clips):
         return f"there are {len(names)} recordings instead of {known.n_clips}"
@@ -169,7 +132,7 @@ def _difference(known: Corpus, folder: Path) -> str:
 
 
 def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive, Path]]:
-    """Find in what the reader has: a folder of unpacked recordings, or the archives."""
+    """Find a folder of unpacked recordings, or the archives, in what the reader has."""
     missing = [str(path) for path in source if not path.exists()]
     if missing:
         raise SerError(f"--from {missing[0]}: there is no such file or folder.")
@@ -197,7 +160,7 @@ def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive
 
 
 def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> Path | None:
-    """Download one archive through pooch, or take it as it waits from an earlier attempt; None if it may be missing and is."""
+    """Download one archive, or take it from an earlier attempt; None where an optional one cannot be had."""
     pooch.get_logger().setLevel("WARNING")
     if archive.hash is None and archive.name.endswith(".zip"):
         warnings.warn(
@@ -214,12 +177,12 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
                 known_hash=None if archive.copies_differ else archive.hash,
                 fname=archive.name,
                 path=folder,
-                downloader=_Resuming(archive.name, progress),
+                downloader=Resuming(archive.name, progress),
             )
             if archive.copies_differ:
                 _check_hash(known, archive, Path(file))
             return Path(file)
-        except _Unavailable as error:
+        except Unavailable as error:
             reasons.append(f"{urlsplit(url).hostname} {error}")
         except ValueError:  # pooch's word for a wrong checksum
             reasons.append(f"{urlsplit(url).hostname} gave a file without the published checksum ({archive.hash})")
@@ -247,115 +210,6 @@ def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
         f"{known.title}: {file.name} is not byte for byte the authors' ({archive.hash}); its recordings decide.",
         stacklevel=6,
     )
-
-
-class _Listed(requests.Session):
-    """A session that follows redirections to listed hosts only."""
-
-    def get_redirect_target(self, response):
-        target = super().get_redirect_target(response)
-        if target is not None:
-            _check_host(urljoin(response.url, target))
-        return target
-
-
-def _check_host(url: str) -> None:
-    host, scheme = urlsplit(url).hostname or "", urlsplit(url).scheme
-    listed = any(host == name or (name.startswith(".") and host.endswith(name)) for name in cards.HOSTS)
-    if not listed or (scheme != "https" and host != "127.0.0.1"):
-        raise _Unavailable(f"leads to {scheme}://{host}, which is not among the hosts of this program")
-
-
-class _Resuming:
-    """A downloader for pooch that goes on where an earlier attempt ended.
-
-    What arrives is appended to `<name>.part`; the file's version (ETag) stands in `<name>.part.version`, and a server that
-    has another version by now sends it from the start.
-    """
-
-    def __init__(self, name: str, progress: bool):
-        self.name, self.progress = name, progress
-
-    def __call__(self, url: str, output_file: str, caller) -> None:
-        """Download `url` to `output_file`; `caller` is pooch's, and not needed."""
-        _check_host(url)
-        part = Path(output_file).parent / f"{self.name}.part"
-        session = _Listed()
-        busy = Retry(
-            total=ATTEMPTS - 1,
-            backoff_factor=BACKOFF,
-            status_forcelist=[408, 429, 500, 502, 503, 504],
-            allowed_methods={"GET"},
-        )
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=busy))
-        for attempt in range(ATTEMPTS):
-            try:
-                self._go_on(session, url, part)
-                break
-            except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-                broken = error  # in mid-file: ask for the rest
-            except requests.exceptions.ConnectionError as error:
-                if attempt + 1 == ATTEMPTS or not part.exists():
-                    raise _Unavailable(_reason(error)) from error
-                broken = error
-            except requests.RequestException as error:
-                raise _Unavailable(_reason(error)) from error
-        else:
-            raise _Unavailable(f"broke off {ATTEMPTS} times") from broken
-        part.with_name(f"{part.name}.version").unlink(missing_ok=True)
-        os.replace(part, output_file)
-
-    def _go_on(self, session: requests.Session, url: str, part: Path) -> None:
-        version = part.with_name(f"{part.name}.version")
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"Accept-Encoding": "identity"}  # bytes are counted as they are stored
-        if have:
-            headers["Range"] = f"bytes={have}-"
-            if version.exists():
-                headers["If-Range"] = version.read_text(encoding="utf-8")
-        with session.get(url, headers=headers, stream=True, timeout=PATIENCE) as answer:
-            if answer.status_code == 416:  # nothing after what is here, or another file by now
-                if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
-                    return
-                part.unlink()
-                raise requests.exceptions.ChunkedEncodingError("the file has changed on the server")
-            answer.raise_for_status()
-            if answer.headers.get("Content-Type", "").startswith("text/html"):
-                raise _Unavailable(
-                    "answered with a web page instead of the file (as Dropbox does when it is asked too often)"
-                )
-            if answer.status_code != 206:
-                have = 0
-            if "ETag" in answer.headers and not answer.headers["ETag"].startswith("W/"):
-                version.write_text(answer.headers["ETag"], encoding="utf-8")
-            length = int(answer.headers.get("Content-Length", 0))
-            free = shutil.disk_usage(part.parent).free
-            if length > free:
-                raise OSError(28, f"{length / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
-            bar = tqdm(
-                desc=part.stem,
-                total=have + length or None,
-                initial=have,
-                unit="B",
-                unit_scale=True,
-                disable=not self.progress,
-            )
-            with bar, open(part, "ab" if have else "wb") as file:
-                for block in answer.iter_content(1 << 16):
-                    file.write(block)
-                    bar.update(len(block))
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Say in a few words why a request failed."""
-    if getattr(error, "response", None) is not None:
-        return f"answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.exceptions.RetryError):
-        return f"was busy {ATTEMPTS} times"
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return f"sent nothing for {PATIENCE:g} s"
-    return f"cannot be reached ({type(error).__name__})"
 
 
 # --- unpacking ---------------------------------------------------------------------------------------------------

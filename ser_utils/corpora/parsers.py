@@ -1,6 +1,6 @@
-"""One small parser a corpus: what its own file names and metadata say of each recording.
+"""One small parser per corpus: what its file names and metadata say of each recording.
 
-A parser knows names only; it opens no sound. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
+A parser opens no sound file. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
 reads) under the corpus's own names, wherever they lie below the folder.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ser_utils import EMOTIONS, SerError
 
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
 #: Sets of labels of ShEMO besides the file names', and where they stand.
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
@@ -64,16 +65,51 @@ def canonical_emotion(name: str) -> str | None:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List sound files below a folder by their ending, sorted; hidden ones and macOS's shadows left out."""
+    """List the sound files in a folder and below.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        Files with an ending of `AUDIO_ENDINGS` in any case, sorted. Hidden files and folders are left out, and so are the
+        files that macOS adds (`._*`, `__MACOSX/`), which hold no sound.
+    """
     found = []
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        found += [
-            Path(place, name)
-            for name in sorted(files)
-            if name.lower().endswith(AUDIO_ENDINGS) and not name.startswith(".")
-        ]
-    return found
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [Path(place, name) for name in files if name.lower().endswith(AUDIO_ENDINGS) and name[0] != "."]
+    return sorted(found)
+
+
+def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List recordings: files as given, and the sound files of folders and their sub-folders.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        A path of a file stands for that file.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    SerError
+        If a folder is missing or none of them holds a sound file.
+    """
+    places = [Path(place) for place in ([folders] if isinstance(folders, (str, Path)) else folders)]
+    for place in places:
+        if not place.exists():
+            raise SerError(f"{place} is not there: name recordings, or folders of them.")
+    files = [file for place in places for file in (audio_files(place) if place.is_dir() else [place])]
+    if not files:
+        names = ", ".join(map(str, places))
+        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
+    return files
 
 
 def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:
@@ -83,7 +119,7 @@ def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:
     return codes[code]
 
 
-def _parse_names(folder: Path, pattern: str, row_of) -> tuple[list[dict], list[tuple[str, str]]]:
+def _parse_names(folder: Path, pattern: str, row_of: Callable[..., dict]) -> tuple[list[dict], list[tuple[str, str]]]:
     """Make rows of all sound files whose stem matches the pattern; the others are reported."""
     rows, strangers = [], []
     for path in audio_files(folder):
@@ -225,7 +261,7 @@ def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
     Returns
     -------
     rows, skipped
-        As every parser in `PARSERS`: a dict a recording, and paths left out with the reason.
+        As every parser in `PARSERS`: one dict per recording, and paths left out with the reason.
 
     Raises
     ------

@@ -1,21 +1,19 @@
 """Corpora: from a folder of recordings (or a CSV) to a **clips** table.
 
-A corpus is one card in `cards` and one parser in `parsers`, a small function that knows the corpus's own file names.
-Everything else (reading headers, checks, messages) is shared.
+A corpus is one card in `cards.toml` and one parser in `parsers.py`, a small function for the corpus's own file names.
+Everything else (reading headers, checks, messages, choosing rows) is shared and stands here.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from ser_utils import EMOTIONS, SerError
+from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.corpora.cards import CORPORA, Corpus, card, default_folder, label
 from ser_utils.corpora.parsers import AUDIO_ENDINGS, PARSERS, SHEMO_JSON, parse_csv, shemo_labels
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
 #: Outside of this a file holds no speech, or its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
 LOWEST_RATE, HIGHEST_RATE = 2_000, 1_000_000
-LABELS = ("filename", *SHEMO_JSON)
+_LABELS = ("filename", *SHEMO_JSON)
 
 
 # -------------------------------------------------------------------------------------------------- loading
@@ -78,8 +76,8 @@ def load(
     import pandas as pd
 
     known = card(corpus)
-    if labels not in LABELS:
-        raise SerError(f"labels='{labels}' is not one of {', '.join(LABELS)}.")
+    if labels not in _LABELS:
+        raise SerError(f"labels='{labels}' is not one of {', '.join(_LABELS)}.")
     if labels != "filename" and known.name != "shemo":
         raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
     if str(corpus) in CORPORA:
@@ -101,7 +99,8 @@ def load(
                 readable.append({**row, "duration": frames / rate, "sample_rate": rate})
     if skipped:
         total = len(skipped) + len(readable)
-        message = f"{len(skipped)} of {total} recordings left out: {_name_some(skipped)}"
+        named = listed(f"{Path(path).name} ({reason})" for path, reason in skipped)
+        message = f"{len(skipped)} of {total} recordings left out: {named}."
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
         warnings.warn(message, stacklevel=2)
@@ -132,8 +131,8 @@ def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        A row a clip that any set knows (index: clip), a column a set (`filename`, `shemo_json`, `modified`), missing
-        where a set does not know the clip.
+        One row per clip that any set names (index: clip), one column per set (`filename`, `shemo_json`, `modified`);
+        missing where a set does not name the clip.
 
     Raises
     ------
@@ -148,6 +147,70 @@ def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFra
     folder = Path(data) if data is not None else default_folder(known.name)
     _check_folder(known, folder, given=data is not None)
     return pd.DataFrame(shemo_labels(folder)).rename_axis("clip").sort_index()
+
+
+def _check_folder(known: Corpus, folder: Path, *, given: bool) -> None:
+    if folder.is_dir():
+        return
+    fetch_it = f", or run `ser fetch {known.name}`" if known.archives else ""
+    if given:
+        raise SerError(f"No folder {folder} for {known.title}: check --data{fetch_it}.")
+    raise SerError(f"{known.title} is not in {folder}: say where it is with --data DIR{fetch_it}.")
+
+
+def _check_table(clips: pd.DataFrame, source: str) -> None:
+    twice = clips.loc[clips["clip"].duplicated(keep=False)]
+    if len(twice):
+        first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
+        raise SerError(
+            f"{twice['clip'].nunique()} clip ids occur more than once in {source}, "
+            f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies."
+        )
+    for column, reason in (
+        ("speaker", "two speakers are needed, since one is tested who was not trained on"),
+        ("emotion", "two emotions are needed, since there is nothing to tell apart"),
+    ):
+        if clips[column].nunique() < 2:
+            only = clips[column].iloc[0]
+            raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
+
+
+def _length(path: str) -> tuple[int, int, str]:
+    """Frames, sample rate, and what is wrong with a sound file as far as its header tells."""
+    import soundfile
+
+    try:
+        about = soundfile.info(path)
+    except (soundfile.SoundFileError, OSError):
+        return 0, 0, "not readable as audio"
+    if not LOWEST_RATE <= about.samplerate <= HIGHEST_RATE:
+        return 0, about.samplerate, f"a sample rate of {about.samplerate} Hz"
+    return about.frames, about.samplerate, "" if about.frames else "damaged" if _ogg_without_end(path) else "no samples"
+
+
+def _decoded(path: str) -> tuple[int, int, str]:
+    """As `_length`, with the number of frames that decoding gives."""
+    import soundfile
+
+    frames, rate, problem = _length(path)
+    if problem:
+        return frames, rate, problem
+    try:
+        with soundfile.SoundFile(path) as sound:  # in blocks, since a recording may last hours
+            frames = sum(len(block) for block in sound.blocks(1 << 18, dtype="float32"))
+    except (soundfile.SoundFileError, OSError):
+        return 0, rate, "damaged"
+    return frames, rate, "" if frames else "damaged"
+
+
+def _ogg_without_end(path: str) -> bool:
+    """Say whether an Ogg file lacks its last page, the one flagged as the end: libsndfile finds no samples in it."""
+    content = Path(path).read_bytes()
+    last = content.rfind(b"OggS")
+    return last > 0 and not content[last + 5] & 4
+
+
+# ---------------------------------------------------------------------------------------- choosing rows of a table
 
 
 def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -178,102 +241,15 @@ def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> t
     return clips[~rare].reset_index(drop=True), clips[rare].reset_index(drop=True)
 
 
-def _check_folder(known: Corpus, folder: Path, *, given: bool) -> None:
-    if folder.is_dir():
-        return
-    fetch_it = f", or run `ser fetch {known.name}`" if known.archives else ""
-    if given:
-        raise SerError(f"No folder {folder} for {known.title}: check --data{fetch_it}.")
-    raise SerError(f"{known.title} is not in {folder}: say where it is with --data DIR{fetch_it}.")
-
-
-def _check_table(clips: pd.DataFrame, source: str) -> None:
-    twice = clips.loc[clips["clip"].duplicated(keep=False)]
-    if len(twice):
-        first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
-        raise SerError(
-            f"{twice['clip'].nunique()} clip ids occur more than once in {source}, "
-            f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies."
-        )
-    for column, reason in (
-        ("speaker", "two speakers are needed, since one is tested who was not trained on"),
-        ("emotion", "two emotions are needed, since there is nothing to tell apart"),
-    ):
-        if clips[column].nunique() < 2:
-            only = clips[column].iloc[0]
-            raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
-
-
-def _name_some(skipped: list[tuple[str, str]], most: int = 5) -> str:
-    """Name the first few files left out, with reasons, in one line."""
-    named = ", ".join(f"{Path(path).name} ({reason})" for path, reason in skipped[:most])
-    return f"{named} and {len(skipped) - most} more." if len(skipped) > most else f"{named}."
-
-
-def _length(path: str) -> tuple[int, int, str]:
-    """Frames, sample rate, and what is wrong with a sound file as far as its header tells."""
-    try:
-        frames, rate = _header(path)
-    except OSError:
-        return 0, 0, "not readable as audio"
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        return 0, rate, f"a sample rate of {rate} Hz"
-    return frames, rate, "" if frames else "no samples"
-
-
-def _decoded(path: str) -> tuple[int, int, str]:
-    """As `_length`, with the frames that decoding gives; a piece at a time, since a recording may last hours."""
-    import soundfile
-
-    frames, rate, problem = _length(path)
-    if problem:
-        return frames, rate, problem
-    try:
-        with soundfile.SoundFile(path) as sound:
-            frames = sum(len(block) for block in sound.blocks(1 << 18, dtype="float32"))
-    except (soundfile.SoundFileError, OSError):
-        return 0, rate, "damaged"
-    return frames, rate, "" if frames else "damaged"
-
-
-def _header(path: str) -> tuple[int, int]:
-    """Return frames and sample rate of a sound file without decoding it; OSError if it is none.
-
-    libsndfile takes 1.3 ms to open a Vorbis file since it sets up the decoder: 6 s for nEMO's 4481 clips,
-    in each notebook. The two numbers lie in the first and the last Ogg page (RFC 3533, section 6; Vorbis I
-    specification, section 4.2.2). Whatever looks unusual there is left to libsndfile.
-    """
-    import soundfile
-
-    with open(path, "rb") as file:
-        head = file.read(58)
-        if head[:4] == b"OggS" and head[26:35] == b"\x01\x1e\x01vorbis":
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 65_536))  # no Ogg page is longer
-            tail = file.read()
-            last = tail.rfind(b"OggS")
-            rate = int.from_bytes(head[40:44], "little")
-            frames = int.from_bytes(tail[last + 6 : last + 14], "little", signed=True)
-            same_stream = tail[last + 14 : last + 18] == head[14:18]
-            # A recording cut out of a stream starts with a high count: fewer than 4 kbit/s cannot be.
-            if last >= 0 and same_stream and rate > 0 and 0 < frames < size * 8 / 4000 * rate:
-                return frames, rate
-    try:
-        with soundfile.SoundFile(path) as sound:
-            return sound.frames, sound.samplerate
-    except soundfile.SoundFileError as error:
-        raise OSError(str(error)) from error
-
-
 def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.DataFrame:
-    """Keep at most `per_speaker` clips of each speaker, drawn evenly over that speaker's emotions.
+    """Keep at most `per_speaker` clips per speaker, drawn evenly over that speaker's emotions.
 
     Parameters
     ----------
     clips : DataFrame
         A clips table.
     per_speaker : int or None
-        Clips kept; None keeps all.
+        Number of clips kept; None keeps all.
     seed : int
         Seed of the draw.
 
@@ -285,22 +261,27 @@ def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.D
     if per_speaker is None:
         return clips
     shuffled = clips.sample(frac=1, random_state=seed)
-    # Each speaker deals one clip of every emotion, then a second one of every emotion, and so on.
+    # One clip of every emotion, then a second one of every emotion, and so on.
     turn = shuffled.groupby(["speaker", "emotion"]).cumcount()
-    dealt = shuffled.assign(turn=turn).sort_values("turn", kind="stable")
-    kept = dealt.groupby("speaker").head(per_speaker)["clip"]
+    ordered = shuffled.assign(turn=turn).sort_values("turn", kind="stable")
+    kept = ordered.groupby("speaker").head(per_speaker)["clip"]
     return clips[clips["clip"].isin(kept)].reset_index(drop=True)
 
 
 def even_share(clips: pd.DataFrame, total: int) -> int:
-    """Find how many clips of each speaker `thin` may keep so that at most `total` remain (one a speaker at least).
+    """Find how many clips per speaker `thin` may keep so that at most `total` remain.
 
     Parameters
     ----------
     clips : DataFrame
         A clips table.
     total : int
-        Clips altogether.
+        Number of clips altogether.
+
+    Returns
+    -------
+    int
+        At least 1, even where that keeps more than `total`.
     """
     counts = clips["speaker"].value_counts().to_numpy()
     shares = np.arange(1, counts.max() + 1)
@@ -309,20 +290,20 @@ def even_share(clips: pd.DataFrame, total: int) -> int:
 
 
 def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
-    """Choose one clip of each emotion for listening: one speaker if possible, of usual length.
+    """Choose one clip per emotion for listening, from one speaker if possible.
 
     Parameters
     ----------
     clips : DataFrame
         A clips table.
     seconds : float
-        Wished length; among a speaker's clips of an emotion the one nearest to it (in ratio) is chosen.
+        Wished length; the clip whose length is nearest to it (in ratio) is chosen.
 
     Returns
     -------
     DataFrame
-        One row an emotion, in canonical order. The speaker with most emotions (then most clips) gives as many
-        as they have; other speakers the rest.
+        One row per emotion, in canonical order. The speaker with most emotions (then most clips) comes first;
+        other speakers fill in the emotions that are missing.
     """
     spread = clips.groupby("speaker").agg(emotions=("emotion", "nunique"), clips=("clip", "size"))
     rank = spread.sort_values(["emotions", "clips"], ascending=False, kind="stable").reset_index()["speaker"]

@@ -5,8 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet"],
+        "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet", "turns"],
         "loading": ["find", "load"],
-        "precision": ["AlongWidth", "Int8Linear", "autocast", "choose"],
+        "precision": ["AlongWidth", "autocast", "choose"],
+        "start": ["begin"],
     },
 )

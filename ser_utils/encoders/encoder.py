@@ -16,18 +16,20 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ser_utils import SerError
 from ser_utils.encoders.precision import autocast
+from ser_utils.encoders.start import split_control
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
 #: Folder of the encoders that come with the repository.
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-
-#: A name with this ending is the same network with fresh random weights.
-UNTRAINED = "-untrained"
 
 #: `model_type` of the configurations that `load` accepts. XLSR checkpoints are of type wav2vec2.
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
@@ -74,6 +76,7 @@ class Encoder:
         self.batch_seconds = (16.0 if small else 8.0) if device.type == "cpu" else _gpu_seconds(device, self.dims)
         self._model, self._extractor = model, extractor
         self._wanted = threading.local()  # so that several threads can encode at once
+        self._turn = turns(device)
         model.encoder.layers[0].register_forward_pre_hook(self._see_input, with_kwargs=True)
         for k, layer in enumerate(model.encoder.layers, start=1):
             layer.register_forward_hook(lambda _, __, output, k=k: self._keep(k, output))
@@ -86,7 +89,7 @@ class Encoder:
 
     def __reduce__(self):
         """Send the name to another process, which loads the encoder by itself, on a GPU where that one has one."""
-        plain = self.name.removesuffix(UNTRAINED)
+        plain = split_control(self.name)[0]
         local = not (WEIGHTS / plain).is_dir() and any(map(os.path.isdir, map(os.path.expanduser, (self.name, plain))))
         name = os.path.abspath(os.path.expanduser(self.name)) if local else self.name
         return _load_same, (name, self.precision, self.fingerprint)
@@ -189,17 +192,18 @@ class Encoder:
         self._wanted.layers, self._wanted.states = frozenset(layers), {}
         try:
             # The attention mask would be all ones: waveforms of one length have no padding.
-            with torch.inference_mode(), autocast(self.precision, self.device), contextlib.suppress(_Reached):
-                self._model(inputs.to(self.device))
+            with self._turn, torch.inference_mode(), autocast(self.precision, self.device):
+                with contextlib.suppress(_Reached):
+                    self._model(inputs.to(self.device))
             return self._wanted.states
         finally:
             self._wanted.layers, self._wanted.states = frozenset(), {}
 
-    def _see_input(self, _, args, kwargs):
+    def _see_input(self, _: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         self._keep(0, args[0] if args else kwargs["hidden_states"])
 
-    def _keep(self, k: int, output) -> None:
-        wanted = getattr(self._wanted, "layers", frozenset())
+    def _keep(self, k: int, output: torch.Tensor | tuple) -> None:
+        wanted: frozenset[int] = getattr(self._wanted, "layers", frozenset())
         if k in wanted:
             # WavLM's layers hand on their position bias beside the states.
             self._wanted.states[k] = output[0] if isinstance(output, tuple) else output
@@ -242,7 +246,7 @@ class ToLayer(torch.nn.Module):
         return kept[0]
 
 
-def _settings(folder: Path, name: str):
+def _settings(folder: Path, name: str) -> tuple[PretrainedConfig, FeatureExtractionMixin]:
     """Read and check the configuration and the preprocessing of a folder."""
     from transformers import AutoConfig, AutoFeatureExtractor
 
@@ -269,7 +273,7 @@ def _settings(folder: Path, name: str):
     return config, extractor
 
 
-def _fingerprint(model: torch.nn.Module, extractor) -> str:
+def _fingerprint(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> str:
     """Hash what frames depend on; the tensors rather than the files, which may be sharded or of another format."""
     config = {key: value for key, value in model.config.to_dict().items() if key not in _PROVENANCE}
     settings = {"config": config, "preprocessing": extractor.to_dict()}
@@ -278,6 +282,11 @@ def _fingerprint(model: torch.nn.Module, extractor) -> str:
         digest.update(f"{key} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy())
     return digest.hexdigest()
+
+
+def turns(device: torch.device) -> contextlib.AbstractContextManager:
+    """What threads hold while they encode: a lock on a GPU, whose free memory is planned for one batch; nothing on a CPU."""
+    return threading.Lock() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _gpu_seconds(device: torch.device, dims: int) -> float:

@@ -10,17 +10,15 @@ from pathlib import Path
 import torch
 
 from ser_utils import SerError
-from ser_utils.encoders.encoder import UNTRAINED, WEIGHTS, Encoder, _fingerprint, _line, _settings, quiet
+from ser_utils.encoders.encoder import WEIGHTS, Encoder, _fingerprint, _line, _settings, quiet
 from ser_utils.encoders.precision import choose, prepare
-
-#: Seed of the untrained twin, the same for everyone.
-UNTRAINED_SEED = 0
+from ser_utils.encoders.start import begin, beginning, split_control
 
 # What a model may miss: the vector that replaces masked frames while pre-training is never used here.
 _UNUSED = {"masked_spec_embed"}
 
 
-def load(name: str, *, device: str | None = None, precision: str = "auto") -> Encoder:
+def load(name: str, *, device: str | None = None, precision: str = "fp32") -> Encoder:
     """Load an encoder.
 
     Parameters
@@ -28,12 +26,13 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
     name : str
         "wav2vec2-nano", which comes with the repository; a folder written by `save_pretrained` (weights and
         `preprocessor_config.json`); or a model id of the Hugging Face hub, such as "facebook/wav2vec2-base".
-        With "-untrained" at its end: the same network with random weights of a fixed seed.
+        With "-start" at its end: the same network as it was before its first update, for encoders made by
+        `ser pretrain`. With "-random", "-random-1", …: the same network with random weights of seed 0, 1, ….
     device : str, optional
         "cpu", "cuda", …; a GPU where there is one when left out.
     precision : str
-        "fp32", "bf16" (autocast), "int8" (linear layers; CPU only), or "auto": bf16 where the processor computes it
-        fast, else fp32.
+        "fp32", "bf16", or "auto": bf16 where the device computes it fast, else fp32. Another precision changes
+        scores by up to a point.
 
     Returns
     -------
@@ -47,14 +46,14 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
     from transformers import AutoModel
 
     name = str(name)
-    untrained = name.endswith(UNTRAINED) and not Path(name).expanduser().is_dir()
-    folder = find(name.removesuffix(UNTRAINED) if untrained else name, weights=not untrained)
+    plain, seed, started = split_control(name)
+    folder = find(plain, weights=seed is None and not started)
     with quiet():
         config, extractor = _settings(folder, name)
-        if untrained:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(UNTRAINED_SEED)
-                model = AutoModel.from_config(config, dtype=torch.float32)
+        if started:
+            model = begin(config, **beginning(folder, name))
+        elif seed is not None:
+            model = begin(config, seed=seed, filters=False)
         else:
             try:
                 # float32 whatever the file holds: half precision is for storage (the nano's weights are float16).
@@ -72,16 +71,16 @@ def load(name: str, *, device: str | None = None, precision: str = "auto") -> En
                 )
     model.eval().requires_grad_(False)
     fingerprint = _fingerprint(model, extractor)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    computed_in = choose(precision, device)
-    prepare(model, computed_in, device)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    computed_in = choose(precision, place)
+    prepare(model, computed_in, place)
     return Encoder(
         name,
-        model.to(device),
+        model.to(place),  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
         extractor,
         fingerprint=fingerprint,
-        recommended_layer=_recommended_layer(folder, model.config.num_hidden_layers),
-        device=device,
+        recommended_layer=_recommended_layer(folder, config.num_hidden_layers),
+        device=place,
         precision=computed_in,
     )
 
@@ -92,7 +91,7 @@ def find(name: str, *, weights: bool = True) -> Path:
     Parameters
     ----------
     name : str
-        As for `load`, without "-untrained".
+        As for `load`, without "-start" or "-random".
     weights : bool
         False: the settings are enough.
 
@@ -125,7 +124,7 @@ def _from_hub(name: str, *, weights: bool) -> Path:
             return folder
     try:
         # Asked first since it fails at once without a network, where a download retries for most of a minute.
-        files = [file.rfilename for file in HfApi().model_info(name, timeout=10).siblings]
+        files = [file.rfilename for file in HfApi().model_info(name, timeout=10).siblings or ()]
         if not weights:
             wanted = []
         elif any(file.endswith(".safetensors") for file in files):

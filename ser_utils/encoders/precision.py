@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.utils import parametrize
 
 from ser_utils import SerError
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
 # Of the largest array of the convolutions: with two threads at work both fit into 32 MB of cache.
 _PIECE_BYTES = 14 << 20
 
 
-def prepare(model: torch.nn.Module, precision: str, device: torch.device) -> None:
+def prepare(model: PreTrainedModel, precision: str, device: torch.device) -> None:
     """Change a network in place so that it is computed fast, and can be trained no more.
 
     Parameters
@@ -26,10 +30,8 @@ def prepare(model: torch.nn.Module, precision: str, device: torch.device) -> Non
     _fold_weight_norm(model)
     if device.type == "cpu":
         _turn_grouped_convolutions(model)
-        model.feature_extractor = InPieces(model.feature_extractor, model.config)
-    if precision.startswith("int8"):
-        _quantise_layers(model.encoder)
-    if precision.endswith("bf16"):
+        model.feature_extractor = InPieces(model.get_submodule("feature_extractor"), model.config)
+    if precision == "bf16":
         _cast_products(model)
 
 
@@ -46,7 +48,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     -------
     autocast
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision.endswith("bf16"))
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _fold_weight_norm(model: torch.nn.Module) -> None:
@@ -85,40 +87,6 @@ def _turn_grouped_convolutions(model: torch.nn.Module) -> None:
                 setattr(module, name, AlongWidth(child))
 
 
-class Int8Linear(torch.nn.Module):
-    """A `Linear` whose product is one of 8-bit integers, summed in 32 bits (vector-wise, Dettmers et al. 2022).
-
-    Each output has a scale of its own for its weights, measured once, and each frame one for its values, measured as
-    they come: what a frame gives does not depend on the others of its batch.
-    """
-
-    def __init__(self, linear: torch.nn.Linear):
-        super().__init__()
-        weight = linear.weight.detach()
-        scale = weight.abs().amax(1).clamp_min(1e-12) / 127
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8).t())
-        self.register_buffer("scale", scale)
-        self.register_buffer("bias", torch.zeros_like(scale) if linear.bias is None else linear.bias.detach())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(..., inputs)` → `(..., outputs)`, in the precision of autocast, or that of x."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        rows = x.flatten(0, -2).float()
-        scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
-        sums = torch._int_mm((rows / scale).round_().to(torch.int8), self.weight)
-        return torch.addcmul(self.bias, sums.float().mul_(scale), self.scale).to(dtype).unflatten(0, x.shape[:-1])
-
-
-def _quantise_layers(model: torch.nn.Module) -> None:
-    """Put `Int8Linear` in the place of the linear layers of a Transformer."""
-    for module in list(model.modules()):
-        if hasattr(module, "gru_rel_pos_linear"):  # WavLM's attention hands its layers' weights to a function
-            continue
-        for name, child in module.named_children():
-            if isinstance(child, torch.nn.Linear):
-                setattr(module, name, Int8Linear(child))
-
-
 class InPieces(torch.nn.Module):
     """The convolutions at an encoder's entrance, for a few waveforms at a time.
 
@@ -126,7 +94,7 @@ class InPieces(torch.nn.Module):
     and convolutions wait for memory that all cores share. The Transformer behind them likes more at once.
     """
 
-    def __init__(self, convolutions: torch.nn.Module, config):
+    def __init__(self, convolutions: torch.nn.Module, config: PretrainedConfig):
         super().__init__()
         self.convolutions, self.values_per_sample = convolutions, config.conv_dim[0] / config.conv_stride[0]
 
@@ -153,26 +121,22 @@ def choose(precision: str, device: torch.device) -> str:
     Parameters
     ----------
     precision : str
-        "fp32"; "bf16"; "int8" for the linear layers of a Transformer, the rest as in "auto" (CPU only); or "auto": bf16
-        where the device computes it fast, else fp32. What this function gave on another machine stays as it is.
+        "fp32", "bf16", or "auto": bf16 where the device computes it fast, else fp32.
     device : torch.device
 
     Returns
     -------
     str
-        "fp32", "bf16", "int8+fp32" or "int8+bf16".
+        "fp32" or "bf16".
 
     Raises
     ------
     SerError
-        If it is none of these, or int8 is asked of a GPU.
+        If it is none of these.
     """
-    if precision not in ("auto", "fp32", "bf16", "int8", "int8+fp32", "int8+bf16"):
-        raise SerError(f"precision={precision}: one of auto, fp32, bf16, int8.")
-    if precision.startswith("int8") and device.type != "cpu":
-        raise SerError(f"precision={precision} is for a CPU: give auto, fp32 or bf16 on {device}.")
-    fastest = "bf16" if fast_bf16(device) else "fp32"
-    return {"auto": fastest, "int8": f"int8+{fastest}"}.get(precision, precision)
+    if precision not in ("auto", "fp32", "bf16"):
+        raise SerError(f"precision={precision}: one of auto, fp32, bf16.")
+    return precision if precision != "auto" else "bf16" if fast_bf16(device) else "fp32"
 
 
 def fast_bf16(device: torch.device) -> bool:

@@ -16,11 +16,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "leaks": ["audit"],
         "predictions": [
-            "COLUMNS", "FLOOR", "at_level", "counts", "decided", "emotions_of", "one_system", "to_clips",
-            "validate",
+            "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
         "scoring": [
-            "compare", "compare_many", "confusion", "confusion_table", "recalls", "scores", "scores_by",
+            "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip
         "speaker_folds": ["check_folds", "folds"],
     },

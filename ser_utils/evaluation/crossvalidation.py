@@ -1,10 +1,11 @@
 """The loop that trains on some speakers and judges the others."""
 
+from __future__ import annotations
+
 import inspect
 import itertools
-import math
-import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,23 +14,15 @@ from ser_utils import EMOTIONS, SerError, features
 from ser_utils.evaluation.predictions import name_rows, validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 
-#: Seconds of work left below which `cross_validate` stays in this process: new ones first import torch and
-#: scikit-learn, which takes about as long as two of them then save. They are kept for the cross-validations after
-#: this one, and a notebook seldom has only one.
-WORTH_PROCESSES = 5.0
-
-#: When processes last finished work, by `time.monotonic`. joblib keeps them for five minutes without work; while they
-#: are there, nothing is to be saved by staying out of them.
-_processes_used = -math.inf
-_KEPT = 240.0
-
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 # ----------------------------------------------------------------------------------------- cross-validation
 
 
 def cross_validate(
-    estimator,
-    X,
+    estimator: BaseEstimator,
+    X: np.ndarray,  # noqa: N803 - scikit-learn's name
     segments: pd.DataFrame,
     clips: pd.DataFrame,
     *,
@@ -41,11 +34,10 @@ def cross_validate(
     text_disjoint: bool = False,
     allow_leaks: bool = False,
 ) -> pd.DataFrame:
-    """Train on the other folds, judge this one: out-of-fold predictions of every segment.
+    """Train on the other folds and predict this one: out-of-fold predictions of every segment.
 
-    Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. With `n_jobs` above
-    one they run in joblib's processes, unless these are not running yet and starting them would take longer than
-    the jobs; on the cluster where one is named (see `cluster`).
+    Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. Above one they run in
+    processes of joblib, whose start takes a few seconds once; on the cluster where one is named.
 
     Parameters
     ----------
@@ -130,25 +122,13 @@ def cross_validate(
 
 
 def _results(calls: list[tuple], n_jobs: int) -> Iterator:
-    """Run calls of `joblib.delayed` here while little work is left, the others in processes; in any order."""
-    import joblib
-
-    global _processes_used
+    """Run calls of `joblib.delayed` on the cluster where one is named, else in `n_jobs` processes; in any order."""
     if features.named():
         yield from (result for _, result in features.run((function, *arguments) for function, arguments, _ in calls))
         return
-    running = time.monotonic() - _processes_used < _KEPT
-    shortest = math.inf
-    for i, (function, arguments, options) in enumerate(calls):
-        # The first call may import much, so a second one is timed unless the first took long anyway.
-        timed = i > 1 or (i == 1 and shortest > WORTH_PROCESSES / 4)
-        if n_jobs != 1 and (running or (timed and shortest * (len(calls) - i) > WORTH_PROCESSES)):
-            yield from joblib.Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls[i:])
-            _processes_used = time.monotonic()
-            return
-        started = time.perf_counter()
-        yield function(*arguments, **options)
-        shortest = min(shortest, time.perf_counter() - started)
+    from joblib import Parallel
+
+    yield from Parallel(n_jobs=min(n_jobs, len(calls)) if n_jobs > 0 else n_jobs, return_as="generator_unordered")(calls)
 
 
 def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +143,7 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run_job(X, y, groups, names, seed, number, estimator, train, test):
-    """Train on some rows, judge others: `(seed, fold), probabilities`."""
+    """Train on some rows and predict others: `(seed, fold), probabilities`."""
     with features.one_thread():
         estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
         judged = estimator.predict_proba(X[test])

@@ -1,20 +1,22 @@
-"""Scores from confusion counts, and how far they would move with other speakers.
+"""Metrics computed from confusion counts, and their intervals over resampled speakers.
 
-Everything here works on arrays. A *unit* is what was sampled and is resampled as a whole: a speaker. Counts
-are kept for each unit apart, so that any set of resamples is one matrix product: a statistic becomes a
-function of the units' weights (see `weighted`), and bootstrap, jackknife and permutation only differ in the
-weights that they ask for.
+Everything here works on arrays. A *unit* is what was sampled and is resampled as a whole: a speaker. Counts are kept
+per unit, so that any set of resamples is one matrix product: a statistic becomes a function of the units' weights
+(see `weighted`), and bootstrap, jackknife and permutation test differ only in the weights they use.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from numpy.typing import ArrayLike
+from scipy.special import ndtr, stdtrit
 
 #: Maps weights `shape=(resamples, units)` to values `shape=(resamples, statistics)`.
 Estimate = Callable[[np.ndarray], np.ndarray]
 
-METHODS = ("expanded", "percentile", "bca", "t")
+METHODS = ("expanded", "percentile", "t")
+
+_UPPER = 0.975  # upper end of a 95 % interval
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -24,13 +26,13 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def _mean_present(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not NaN; NaN where nothing is left."""
+    """Mean of the values over the last axis, without NaN; NaN if all values are NaN."""
     present = ~np.isnan(values)
     return _ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1).astype(float))
 
 
 def recall(confusions: np.ndarray) -> np.ndarray:
-    """Share of each class that was recognised, `shape=(..., classes)`; NaN for a class without examples.
+    """Recall of each class, `shape=(..., classes)`; NaN for a class without examples.
 
     `confusions` has `shape=(..., classes, classes)`, true class by predicted class, here and below.
     """
@@ -38,40 +40,38 @@ def recall(confusions: np.ndarray) -> np.ndarray:
 
 
 def uar(confusions: np.ndarray) -> np.ndarray:
-    """Unweighted average recall: the mean of the recalls of the classes that are present.
+    """Unweighted average recall: the mean recall of the classes that are present, also called balanced accuracy.
 
-    The measure of the Interspeech emotion challenges (Schuller, Steidl, Batliner 2009), also called macro
-    recall or balanced accuracy. Chance is one over the number of classes, however skewed the classes are.
+    The metric of the Interspeech emotion challenges (Schuller, Steidl, Batliner 2009). Chance is one over the number
+    of classes, whatever their sizes.
     """
     return _mean_present(recall(confusions))
 
 
 def wa(confusions: np.ndarray) -> np.ndarray:
-    """Weighted accuracy: the share of examples recognised, i.e. recalls weighted by class size (plain accuracy).
-
-    Named after its use beside UAR in the Interspeech emotion challenges (Schuller, Steidl, Batliner 2009).
-    """
+    """Weighted accuracy: the recalls weighted by class size, which is plain accuracy (Schuller et al. 2009)."""
     return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum((-2, -1)))
 
 
 def macro_f1(confusions: np.ndarray) -> np.ndarray:
     """Mean over the classes present of F1 = 2 TP / (true examples + predictions of the class).
 
-    The mean of F1 scores, not the F1 of mean precision and mean recall: see Opitz & Burst 2019, "Macro F1
-    and Macro F1".
+    The mean of F1 scores, not the F1 of mean precision and mean recall (Opitz & Burst 2019, "Macro F1 and Macro F1").
     """
     true, predicted = confusions.sum(-1), confusions.sum(-2)
     f1 = _ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), true + predicted)
     return _mean_present(np.where(true > 0, f1, np.nan))
 
 
-def confusions_by_unit(units, true, predicted, n_units: int, n_classes: int) -> np.ndarray:
-    """Count confusions for each unit apart.
+def confusions_by_unit(
+    units: np.ndarray, true: np.ndarray, predicted: np.ndarray, n_units: int, n_classes: int
+) -> np.ndarray:
+    """Count confusions per unit.
 
     Parameters
     ----------
-    units, true, predicted : int arrays of one length
-        Codes of the unit, of the true class and of the predicted class of each example.
+    units, true, predicted : int arrays, shape=(examples,)
+        Numbers of the unit, of the true class and of the predicted class of each example.
 
     Returns
     -------
@@ -95,8 +95,7 @@ def weighted(counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) 
     Returns
     -------
     callable
-        Maps weights `(resamples, units)` to the mean over seeds of the statistic, `(resamples,
-        statistics)`.
+        Maps weights `(resamples, units)` to the statistic's mean over seeds, `(resamples, statistics)`.
     """
     counts = np.asarray(counts, dtype=float)
     flat, shape = counts.reshape(*counts.shape[:2], -1), counts.shape[2:]
@@ -108,7 +107,7 @@ def weighted(counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) 
     return estimate
 
 
-def _blocks(n: int, units: int):
+def _blocks(n: int, units: int) -> Iterator[slice]:
     """Slices of range(n) that keep a block of weights below 32 MB."""
     size = max(1, 4_000_000 // units)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
@@ -117,104 +116,83 @@ def _blocks(n: int, units: int):
 def bootstrap(estimate: Estimate, units: int, *, resamples: int, seed: int) -> np.ndarray:
     """Values of a statistic when `units` units are drawn with replacement, `shape=(resamples, statistics)`."""
     rng = np.random.default_rng(seed)
-    share = np.full(units, 1 / units)
-    return np.concatenate(
-        [
-            estimate(rng.multinomial(units, share, size=block.stop - block.start).astype(float))
-            for block in _blocks(resamples, units)
-        ]
+    equal = np.full(units, 1 / units)
+    draws = (
+        rng.multinomial(units, equal, size=block.stop - block.start).astype(float)
+        for block in _blocks(resamples, units)
     )
+    return np.concatenate([estimate(weights).reshape(len(weights), -1) for weights in draws])
 
 
-def jackknife(estimate: Estimate, units: int) -> np.ndarray:
+def _jackknife(estimate: Estimate, units: int) -> np.ndarray:
     """Values of a statistic when each unit in turn is left out, `shape=(units, statistics)`."""
-    return np.concatenate([estimate(1.0 - np.eye(units)[block]) for block in _blocks(units, units)])
+    weights = (1.0 - np.eye(units)[block] for block in _blocks(units, units))
+    return np.concatenate([estimate(block).reshape(len(block), -1) for block in weights])
 
 
-def _t(value, left_out, confidence):
-    n = len(left_out)
-    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0))
-    reach = stdtrit(n - 1, (1 + confidence) / 2) * error
-    return value - reach, value + reach
-
-
-def _expanded(draws, units, confidence):
-    # A bootstrap over n units has the spread of a variance divided by n instead of n - 1, and the normal's
-    # tails instead of Student's: quantiles further out make good for both (Hesterberg 2015, "What teachers
-    # should know about the bootstrap").
-    tail = ndtr(-np.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + confidence) / 2))
-    return np.nanquantile(draws, [tail, 1 - tail], axis=0)
-
-
-def _bca(value, draws, left_out, confidence):
-    # Efron & Tibshirani 1993, section 14.3; ties count half, which matters for statistics with few possible
-    # values.
-    below = np.nanmean((draws < value) + 0.5 * (draws == value), axis=0)
-    bias = ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1)))
-    pull = left_out.mean(0) - left_out
-    acceleration = np.nan_to_num(_ratio((pull**3).sum(0), 6 * (pull**2).sum(0) ** 1.5))
-    z = ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))[:, None]
-    tails = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
-    ends = [np.nanquantile(draws[:, k], tails[:, k]) for k in range(draws.shape[1])]
-    return np.transpose(ends)
+def _expanded_tail(units: int) -> float:
+    # A bootstrap over n units has the spread of a variance divided by n instead of n - 1, and the normal's tails
+    # instead of Student's: quantiles further out correct both (Hesterberg 2015, "What teachers should know about the
+    # bootstrap").
+    return float(ndtr(np.sqrt(units / (units - 1)) * stdtrit(units - 1, _UPPER)))
 
 
 def interval(
-    estimate: Estimate,
-    units: int,
-    *,
-    method: str = "expanded",
-    resamples: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    estimate: Estimate, units: int, *, method: str = "expanded", resamples: int = 10_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value and confidence interval of statistics over resampled units.
+    """Value and 95 % confidence interval of statistics over resampled units.
 
     Parameters
     ----------
     estimate : callable
-        Statistics as a function of weights, see `weighted`.
+        Maps weights `(resamples, units)` to `(resamples, statistics)` or `(resamples,)`, see `weighted`.
     units : int
-        How many units (speakers) there are.
-    method : {"expanded", "percentile", "bca", "t"}
-        `"expanded"`, the default, is the bootstrap percentile interval with quantiles moved outwards for
-        few units (Hesterberg 2015). In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR,
-        and the true difference of two systems, in 92 to 96 %. With 9 speakers `"percentile"` covers 88 to 90 % and
-        `"bca"` (Efron & Tibshirani 1993) 87 to 89 %; `"t"` (Student's t on the jackknife's standard error) covers 92
-        to 95 % with wider intervals. `tests/test_intervals.py` repeats the simulation. With many units all agree.
+        Number of units (speakers; or clips, or any groups that were sampled as a whole).
+    method : {"expanded", "percentile", "t"}
+        `"expanded"`, the default, is the bootstrap percentile interval with quantiles moved outwards for few units
+        (Hesterberg 2015). In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR, and the
+        true difference of two systems, in 92 to 96 %. With 9 speakers `"percentile"` covers 88 to 90 %; `"t"`
+        (Student's t on the jackknife's standard error) covers 92 to 95 % with wider intervals. A test repeats the
+        simulation. With many units all agree.
 
     Returns
     -------
     value, low, high : arrays, shape=(statistics,)
-        `low` and `high` are NaN for a statistic that one unit alone carries (or if there is one unit only):
-        nothing is known then about how it varies. A resample without a class averages UAR and macro-F1 over
-        the classes that it has; the recall of a class uses the resamples that have the class. A recall that
-        is 0 or 1 for every unit has an interval of length 0.
+        `low` and `high` are NaN for a statistic that depends on one unit alone (or if there is only one unit): its
+        variation is unknown then. In a resample without a class, UAR and macro-F1 average over the classes that it
+        has; the recall of a class uses the resamples that have the class. A recall that is 0 or 1 for every unit has
+        an interval of length 0.
 
     Raises
     ------
     ValueError
         If the method is unknown.
+
+    Examples
+    --------
+    The mean of a value per clip, resampled over clips:
+
+    >>> values = np.array([0.2, 0.4, 0.4, 0.6])
+    >>> value, low, high = interval(lambda weights: weights @ values / weights.sum(1), 4, method="t")
+    >>> (value.round(2), low.round(2), high.round(2))
+    (array([0.4]), array([0.14]), array([0.66]))
     """
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
-    value = estimate(np.ones((1, units)))[0]
+    value = estimate(np.ones((1, units))).reshape(-1)
+    low, high = np.full((2, value.size), np.nan)
     if units < 2:
-        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
-    left_out = jackknife(estimate, units)
+        return value, low, high
+    left_out = _jackknife(estimate, units)
     if method == "t":
-        low, high = _t(value, left_out, confidence)
-    else:
-        draws = bootstrap(estimate, units, resamples=resamples, seed=seed)
-        settled = ~np.isnan(left_out).any(0)
-        low, high = np.full((2, value.size), np.nan)
-        if method == "bca":
-            ends = _bca(value[settled], draws[:, settled], left_out[:, settled], confidence)
-        elif method == "expanded":
-            ends = _expanded(draws[:, settled], units, confidence)
-        else:
-            ends = np.nanquantile(draws[:, settled], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-        low[settled], high[settled] = ends
+        error = np.sqrt((units - 1) / units * ((left_out - left_out.mean(0)) ** 2).sum(0))
+        reach = stdtrit(units - 1, _UPPER) * error
+        return value, value - reach, value + reach
+    settled = ~np.isnan(left_out).any(0)
+    if settled.any():
+        draws = bootstrap(estimate, units, resamples=resamples, seed=seed)[:, settled]
+        upper = _expanded_tail(units) if method == "expanded" else _UPPER
+        low[settled], high[settled] = np.nanquantile(draws, [1 - upper, upper], axis=0)
     return value, low, high
 
 
@@ -228,10 +206,9 @@ def permutation_test(
 ) -> float:
     """Two-sided p-value for the difference of two systems, by swapping them speaker by speaker.
 
-    If the systems were equally good, it would not matter which of the two a speaker was judged by; so the
-    systems' names are exchanged for whole speakers (Good 2005, "Permutation, Parametric and Bootstrap
-    Tests", matched pairs). All swaps are tried when there are at most `resamples` of them, random ones
-    otherwise, counting the observed one (Phipson & Smyth 2010).
+    If the systems were equally good, their names could be exchanged for any speaker (Good 2005, "Permutation,
+    Parametric and Bootstrap Tests", matched pairs). All swaps are tried when there are at most `resamples` of them,
+    random ones otherwise, counting the observed one (Phipson & Smyth 2010).
 
     Parameters
     ----------
@@ -243,16 +220,18 @@ def permutation_test(
     Returns
     -------
     float
-        With n units it cannot fall below 2 / 2**n.
+        With n units it cannot fall below 2 / 2**n. NaN if the observed difference is NaN.
     """
     units, shape = len(a), a.shape[1:]
     exact = 2**units <= resamples
     if exact:
-        swaps = (np.arange(2**units)[:, None] >> np.arange(units)) & 1
+        swaps = np.arange(2**units)[:, None] >> np.arange(units) & 1
     else:
         swaps = np.random.default_rng(seed).integers(0, 2, (resamples, units))
     flat_a, flat_b = a.reshape(units, -1), b.reshape(units, -1)
     observed = float(statistic(a.sum(0)[None])[0] - statistic(b.sum(0)[None])[0])
+    if np.isnan(observed):
+        return np.nan
     extreme = 0
     for block in _blocks(len(swaps), units):
         swap = swaps[block].astype(float)
@@ -264,8 +243,8 @@ def permutation_test(
     return extreme / len(swaps) if exact else (extreme + 1) / (len(swaps) + 1)
 
 
-def holm(p_values) -> np.ndarray:
-    """Adjust p-values for how many tests were made (Holm 1979, step-down); order is kept.
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Adjust p-values for the number of tests (Holm 1979, step-down); the order is kept.
 
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])

@@ -1,26 +1,30 @@
-"""A checklist for a predictions table: which known ways to fool oneself can be ruled out."""
+"""A checklist for a predictions table: which known evaluation mistakes can be ruled out."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser_utils import SerError
 from ser_utils.evaluation.intervals import interval, uar, wa, weighted
-from ser_utils.evaluation.predictions import COLUMNS, at_level, counts, emotions_of, validate
+from ser_utils.evaluation.predictions import COLUMNS, counts, emotions_of, to_clips, validate
+from ser_utils.evaluation.speaker_folds import listed
 
 RULED_OUT, FOUND, CANNOT_TELL = "ruled out", "found", "cannot tell"
 
-#: Fewest speakers for which the intervals of this project were shown to cover what they should
-#: (tests/test_intervals.py).
+#: Verdict, detail, and index labels of the rows that it rests on.
+Finding = tuple[str, str, Iterable]
+
+#: Fewest speakers for which the simulation of tests/evaluation/test_intervals.py shows that intervals cover the truth.
 FEW_SPEAKERS = 9
 
 #: Accuracy above UAR by more than this is reported.
 SKEW_GAP = 0.05
 
-# What no predictions table shows; a reader has to look at the code that made it.
+# No predictions table shows these; they can only be found in the code that made it.
 _UNSEEN = {
     "epoch chosen on the test fold": "not visible in predictions; look for early stopping on anything but training speakers",
     "layer or system chosen on the test fold": "not visible in predictions; report what was chosen before the test speakers were judged",
@@ -36,118 +40,88 @@ def audit(
     text_disjoint: bool = False,
     deterministic: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Say for each known pitfall whether a predictions table falls into it.
+    """Check a predictions table for known evaluation mistakes.
 
-    It is assumed that each fold was judged by a model trained on all the other folds' clips (with
-    `text_disjoint`: on those that share neither speaker nor text with the fold).
+    The checks assume that the model of each fold was trained on the clips of all other folds (with `text_disjoint`: on
+    those that share neither speaker nor text with the fold).
 
     Parameters
     ----------
     predictions : DataFrame
         Of one or more systems, at clip or segment level, from here or from anywhere.
     clips : DataFrame
-        The clips table it belongs to. Sound files are read from `path`, where they exist, to find
-        recordings stored twice.
+        The clips table it belongs to. Sound files are read from `path`, where they exist, to find recordings stored
+        twice.
     text_disjoint : bool
         The folds are cells of `folds(..., text_disjoint=True)`.
     deterministic : collection of str
-        Systems without randomness, for which one seed is all there is.
+        Systems without randomness, which need only one seed.
 
     Returns
     -------
     DataFrame
-        `check, verdict, detail, rows`. Verdict is `"ruled out"`, `"found"` or `"cannot tell"`; `rows` lists
-        the index labels in `predictions` that a finding rests on (empty where it concerns the table as a
-        whole).
+        `check, verdict, detail, rows`. Verdict is `"ruled out"`, `"found"` or `"cannot tell"`; `rows` lists the index
+        labels in `predictions` that a finding rests on (empty where it concerns the table as a whole).
     """
     findings: list[tuple[str, str, str, list]] = []
     table = predictions.drop(columns=["start", "end"], errors="ignore")
-    have = set(predictions.columns)
+    speakers = _from_clips(table, clips, "speaker") if "clip" in table else None
 
-    def check(name: str, needs: set[str], function, *args) -> None:
-        lacking = needs - have
-        if lacking:
+    def check(name: str, needs: set[str], function: Callable[..., Finding], *args: Any) -> None:
+        if lacking := needs - set(predictions.columns):
             findings.append((name, CANNOT_TELL, f"the predictions have no column {', '.join(sorted(lacking))}", []))
             return
         verdict, detail, rows = function(*args)
         findings.append((name, verdict, detail, list(rows)))
 
+    fold, judged = {"clip", "fold"}, {"system", "seed", "clip"}
     check("invalid table", set(), _invalid, predictions)
-    broken = findings[0][1] == FOUND
-    check("clips left out or judged by some systems only", {"system", "seed", "clip"}, _left_out, table, clips)
+    check("clips left out or judged by some systems only", judged, _left_out, table, clips)
     check("labels differ from the clips table", {"clip", "emotion"}, _differs, table, clips, "emotion")
     check("speakers differ from the clips table", {"clip", "speaker"}, _differs, table, clips, "speaker")
-    check(
-        "segments of one clip on both sides",
-        {"clip", "fold"},
-        _on_both_sides,
-        table,
-        table.get("clip"),
-        "clip",
-    )
-    speakers = _from_clips(table, clips, "speaker")
-    check("speakers on both sides", {"clip", "fold"}, _shared_speakers, table, speakers, text_disjoint)
-    check("the same sentence on both sides", {"clip", "fold"}, _shared_texts, table, clips, text_disjoint)
-    check("one recording stored twice, on both sides", {"clip", "fold"}, _shared_recordings, table, clips)
+    check("segments of one clip on both sides", fold, _on_both_sides, table, table.get("clip"), "clip")
+    check("speakers on both sides", fold, _shared_speakers, table, speakers, text_disjoint)
+    check("the same sentence on both sides", fold, _shared_texts, table, clips, text_disjoint)
+    check("one recording stored twice, on both sides", fold, _shared_recordings, table, clips)
     check("an emotion missing from training", {"fold", "emotion"}, _missing_emotion, table)
-    findings.append(("label leaks through the sample rate", *_sample_rate(predictions, clips)))
-    findings.append(("label leaks through the duration", *_duration(predictions, clips)))
+    check("label leaks through the sample rate", set(), _sample_rate, predictions, clips)
+    check("label leaks through the duration", set(), _duration, clips)
     check("test statistics used for normalisation", {"system"}, _normalisation, table)
     check("one seed", {"system", "seed"}, _one_seed, table, deterministic)
     check("few speakers", {"clip"}, _few_speakers, table, speakers)
-    if broken:
-        findings.append(("accuracy flattered by skewed classes", CANNOT_TELL, "the table is invalid, see above", []))
-    else:
-        findings.append(("accuracy flattered by skewed classes", *_skew(predictions)))
+    check("accuracy flattered by skewed classes", set(), _skew, predictions, findings[0][1] == FOUND)
     findings += [(name, CANNOT_TELL, detail, []) for name, detail in _UNSEEN.items()]
     return pd.DataFrame(findings, columns=["check", "verdict", "detail", "rows"])
 
 
-def _names(values, shown: int = 3) -> str:
-    values = sorted({str(value) for value in values})
-    return ", ".join(values[:shown]) + (f" and {len(values) - shown} more" if len(values) > shown else "")
-
-
-def _from_clips(table: pd.DataFrame, clips: pd.DataFrame, column: str) -> pd.Series | None:
+def _from_clips(table: pd.DataFrame, clips: pd.DataFrame, column: str) -> pd.Series:
     """A column of the clips table for each row of predictions; NaN for unknown clips."""
-    if "clip" not in table:
-        return None
     return table["clip"].map(clips.drop_duplicates("clip").set_index("clip")[column])
 
 
-def _invalid(predictions):
+def _invalid(predictions: pd.DataFrame) -> Finding:
     try:
         validate(predictions)
     except SerError as error:
         return FOUND, str(error), []
-    return (
-        RULED_OUT,
-        f"{len(predictions)} rows, columns {', '.join(COLUMNS)} and {len(emotions_of(predictions))} emotions",
-        [],
-    )
+    detail = f"{len(predictions)} rows, columns {', '.join(COLUMNS)} and {len(emotions_of(predictions))} emotions"
+    return RULED_OUT, detail, []
 
 
-def _left_out(table, clips):
+def _left_out(table: pd.DataFrame, clips: pd.DataFrame) -> Finding:
     judged = table.groupby(["system", "seed"])["clip"].agg(set)
     everyone = set(clips["clip"]) | set().union(*judged)
     for (system, seed), own in judged.items():
         if missing := everyone - own:
-            return (
-                FOUND,
-                f"'{system}' (seed {seed}) did not judge {len(missing)} of {len(everyone)} clips: {_names(missing)}",
-                [],
-            )
+            detail = f"did not judge {len(missing)} of {len(everyone)} clips: {listed(missing)}"
+            return FOUND, f"'{system}' (seed {seed}) {detail}", []
     strangers = table.index[~table["clip"].isin(clips["clip"])]
     if len(strangers):
-        return (
-            FOUND,
-            f"clips that the clips table does not know: {_names(table.loc[strangers, 'clip'])}",
-            strangers,
-        )
+        return FOUND, f"clips that the clips table does not know: {listed(table.loc[strangers, 'clip'])}", strangers
     return RULED_OUT, f"every system and seed judged all {len(everyone)} clips", []
 
 
-def _differs(table, clips, column):
+def _differs(table: pd.DataFrame, clips: pd.DataFrame, column: str) -> Finding:
     known = _from_clips(table, clips, column)
     rows = table.index[known.notna() & (table[column] != known)]
     if len(rows):
@@ -158,20 +132,20 @@ def _differs(table, clips, column):
     return RULED_OUT, f"{column}s agree for all clips", []
 
 
-def _spread(table, values):
-    """Mask of rows whose value occurs in more than one fold of the same system and seed."""
+def _spread(table: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """True for rows whose value occurs in more than one fold of the same system and seed."""
     key = [table[name] if name in table else pd.Series(0, index=table.index) for name in ("system", "seed")]
     return table["fold"].groupby([*key, values]).transform("nunique").fillna(0) > 1
 
 
-def _on_both_sides(table, values, what):
+def _on_both_sides(table: pd.DataFrame, values: pd.Series, what: str) -> Finding:
     rows = table.index[_spread(table, values)]
     if len(rows):
-        return FOUND, f"{values[rows].nunique()} {what}s are in several folds: {_names(values[rows])}", rows
+        return FOUND, f"{values[rows].nunique()} {what}s are in several folds: {listed(values[rows])}", rows
     return RULED_OUT, f"every {what} is in one fold", []
 
 
-def _shared_speakers(table, speakers, text_disjoint):
+def _shared_speakers(table: pd.DataFrame, speakers: pd.Series, text_disjoint: bool) -> Finding:
     if speakers.isna().all():
         return CANNOT_TELL, "the clips table knows none of these clips", []
     if text_disjoint:
@@ -179,7 +153,7 @@ def _shared_speakers(table, speakers, text_disjoint):
     return _on_both_sides(table, speakers, "speaker")
 
 
-def _shared_texts(table, clips, text_disjoint):
+def _shared_texts(table: pd.DataFrame, clips: pd.DataFrame, text_disjoint: bool) -> Finding:
     if "text" not in clips or clips["text"].isna().any():
         return CANNOT_TELL, "the clips table has no text for some or all clips", []
     texts = _from_clips(table, clips, "text")
@@ -188,7 +162,7 @@ def _shared_texts(table, clips, text_disjoint):
     return _on_both_sides(table, texts, "text")
 
 
-def _shared_recordings(table, clips):
+def _shared_recordings(table: pd.DataFrame, clips: pd.DataFrame) -> Finding:
     content = _content(clips[clips["clip"].isin(table["clip"])])
     if content is None:
         return CANNOT_TELL, "sound files are not where the clips table says", []
@@ -197,16 +171,12 @@ def _shared_recordings(table, clips):
     # One clip in several folds is another check's business.
     rows = rows[table.loc[rows, "clip"].groupby(recording[rows]).transform("nunique") > 1]
     if len(rows):
-        return (
-            FOUND,
-            f"the same sound under several names, in several folds: {_names(table.loc[rows, 'clip'])}",
-            rows,
-        )
+        return FOUND, f"the same sound under several names, in several folds: {listed(table.loc[rows, 'clip'])}", rows
     return RULED_OUT, "no two clips in different folds have the same samples", []
 
 
 def _content(clips: pd.DataFrame) -> dict[str, str] | None:
-    """A key for the sound of each clip; None if files are missing. Only clips of equal length can be equal, so only those are decoded."""
+    """A key for the sound of each clip; None if files are missing. Only clips of equal length are decoded."""
     import soundfile
 
     if "path" not in clips or not all(Path(path).is_file() for path in clips["path"]):
@@ -218,22 +188,18 @@ def _content(clips: pd.DataFrame) -> dict[str, str] | None:
     return keys
 
 
-def _missing_emotion(table):
+def _missing_emotion(table: pd.DataFrame) -> Finding:
     emotions = set(table["emotion"])
     key = [name for name in ("system", "seed") if name in table]
     for _, own in table.groupby(key) if key else [((), table)]:
         for fold in own["fold"].unique():
             lacking = emotions - set(own.loc[own["fold"] != fold, "emotion"])
             if lacking:
-                return (
-                    FOUND,
-                    f"no clip with {_names(lacking)} outside fold {fold}",
-                    own.index[own["fold"] == fold],
-                )
+                return FOUND, f"no clip with {listed(lacking)} outside fold {fold}", own.index[own["fold"] == fold]
     return RULED_OUT, "every emotion occurs outside of every fold", []
 
 
-def _sample_rate(predictions, clips):
+def _sample_rate(predictions: pd.DataFrame, clips: pd.DataFrame) -> Finding:
     """Association of emotion and stored sample rate, bias-corrected Cramér's V (Bergsma 2013)."""
     from scipy.stats import chi2_contingency
 
@@ -250,16 +216,12 @@ def _sample_rate(predictions, clips):
         share, usual = table.loc[rate, emotion] / table.loc[rate].sum(), table[emotion].sum() / n
         detail = f"{share:.0%} of the {rate} Hz files are {emotion}, against {usual:.0%} of all (Cramér's V {association:.2f})"
         odd = clips.loc[clips["sample_rate"] == rate, "clip"]
-        return (
-            FOUND,
-            detail,
-            list(predictions.index[predictions["clip"].isin(odd)]) if "clip" in predictions else [],
-        )
+        return FOUND, detail, list(predictions.index[predictions["clip"].isin(odd)]) if "clip" in predictions else []
     return RULED_OUT, f"sample rates differ, but not with the emotion (Cramér's V {association:.2f})", []
 
 
-def _duration(predictions, clips):
-    """UAR of a small tree on the clip's length alone, for speakers that it was not fitted on."""
+def _duration(clips: pd.DataFrame) -> Finding:
+    """UAR of a small tree on the duration alone, for speakers that it was not fitted on."""
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
@@ -276,48 +238,38 @@ def _duration(predictions, clips):
     (value,), (low,), (high,) = interval(weighted(confusions, uar), len(names), resamples=2000)
     detail = f"the clip's duration alone reaches UAR {value:.2f} [{low:.2f}, {high:.2f}], chance is {1 / k:.2f}"
     if low > 1 / k + 0.03:
-        return (
-            FOUND,
-            f"{detail}: speaking rate or the recording procedure; see that a system does not live on it",
-            [],
-        )
+        return FOUND, f"{detail}: speaking rate or the recording procedure; see that a system does not live on it", []
     return RULED_OUT, detail, []
 
 
-def _normalisation(table):
+def _normalisation(table: pd.DataFrame) -> Finding:
     named = table["system"].astype(str).str.endswith("/speaker")
     if named.any():
-        detail = f"{_names(table.loc[named, 'system'])} used unlabelled clips of the test speakers, as the name says; keep it apart"
+        detail = f"{listed(table.loc[named, 'system'])} used unlabelled clips of the test speakers, as the name says; keep it apart"
         return FOUND, detail, table.index[named]
-    return (
-        CANNOT_TELL,
-        "not visible in predictions; means and deviations must come from training speakers",
-        [],
-    )
+    return CANNOT_TELL, "not visible in predictions; means and standard deviations must come from training speakers", []
 
 
-def _one_seed(table, deterministic):
+def _one_seed(table: pd.DataFrame, deterministic: Collection[str]) -> Finding:
     seeds = table[~table["system"].isin(deterministic)].groupby("system")["seed"].nunique()
     single = seeds.index[seeds < 2]
     if len(single):
-        rows = table.index[table["system"].isin(single)]
-        return (
-            FOUND,
-            f"{_names(single)}: one seed; run at least 3, or name it in `deterministic` if nothing in it is random",
-            rows,
-        )
+        advice = "run at least 3, or name it in `deterministic` if nothing in it is random"
+        return FOUND, f"{listed(single)}: one seed; {advice}", table.index[table["system"].isin(single)]
     return RULED_OUT, "every system with randomness was run with several seeds", []
 
 
-def _few_speakers(table, speakers):
+def _few_speakers(table: pd.DataFrame, speakers: pd.Series) -> Finding:
     n = (speakers if speakers.notna().any() else table["speaker"] if "speaker" in table else speakers).nunique()
     if n < FEW_SPEAKERS:
         return FOUND, f"{n} speakers: intervals were only shown to hold from {FEW_SPEAKERS} on", []
     return RULED_OUT, f"{n} speakers", []
 
 
-def _skew(predictions):
-    table = at_level(predictions, "clip")
+def _skew(predictions: pd.DataFrame, invalid: bool) -> Finding:
+    if invalid:
+        return CANNOT_TELL, "the table is invalid, see above", []
+    table = to_clips(predictions)
     worst = []
     for system, own in table.groupby("system", sort=False):
         confusions = counts(own)[0].sum((0, 1))

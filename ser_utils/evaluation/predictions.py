@@ -1,25 +1,24 @@
-"""The predictions table: what it must hold, and how pieces of a recording become one decision.
+"""The predictions table: what it must hold, and how the segments of a clip are pooled.
 
-A row is a judged piece: `system, seed, fold, clip, speaker, emotion` (the true one), one probability column
-an emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from
-such tables and from nothing else.
+One row per clip or segment: `system, seed, fold, clip, speaker, emotion` (the true one), one probability column per
+emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from such tables.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from ser_utils import EMOTIONS, SerError
 from ser_utils.evaluation.intervals import confusions_by_unit
 
 COLUMNS = ("system", "seed", "fold", "clip", "speaker", "emotion")
 
-#: Probabilities below this count as this much, so that one segment with probability 0 cannot veto a whole
-#: clip alone.
+#: Smaller probabilities count as this one, so that a single segment with probability 0 cannot decide for its clip.
 FLOOR = 1e-6
 
-_SUM_TOLERANCE = 1e-3  # float16 probabilities add up this well
+_SUM_TOLERANCE = 1e-3  # enough for float16 probabilities
 
 
 def name_rows(rows: Iterable, shown: int = 5) -> str:
@@ -31,7 +30,7 @@ def name_rows(rows: Iterable, shown: int = 5) -> str:
 
 
 def emotions_of(predictions: pd.DataFrame) -> list[str]:
-    """Emotions that a predictions table has a probability column for, in canonical order."""
+    """Emotions with a probability column, in canonical order."""
     return [emotion for emotion in EMOTIONS if emotion in predictions.columns]
 
 
@@ -46,10 +45,10 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     SerError
-        If the table is empty, lacks a column, holds a missing value, a probability outside 0 to 1 or rows
-        of probabilities that do not sum to one; if a clip (or segment) is judged twice by one system and
-        seed, if a clip has two emotions or speakers, or if an emotion occurs for which no fold was trained,
-        i.e. without a probability column. The message names the rows by index label.
+        If the table is empty, lacks a column, holds a missing value, a probability outside 0 to 1 or rows of
+        probabilities that do not sum to one; if a clip (or segment) occurs twice for one system and seed, if a clip
+        has two emotions or speakers, or if an emotion has no probability column, i.e. no fold was trained on it. The
+        message names the rows by index label.
     """
     missing = [column for column in COLUMNS if column not in predictions.columns]
     if missing:
@@ -62,8 +61,8 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     names = emotions_of(predictions)
     rows = predictions.index.to_numpy()
 
-    def refuse(bad, problem: str) -> None:
-        bad = np.asarray(bad, dtype=bool)
+    def refuse(wrong: np.ndarray | pd.Series, problem: str) -> None:
+        bad = np.asarray(wrong, dtype=bool)
         if bad.any():
             raise SerError(f"predictions, {name_rows(rows[bad])}: {problem}")
 
@@ -98,12 +97,37 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions
 
 
-def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Decide per clip: average the log-probabilities of its segments and renormalise.
+def pool(probabilities: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """Pool the probabilities of segments: the mean of their logarithms, renormalised to a sum of 1.
 
-    The mean of logs is the logarithmic opinion pool (Genest & Zidek 1986). Unlike the sum of logs it does
-    not grow surer with the number of segments, which overlap in what they say. Probabilities below `FLOOR`
-    count as `FLOOR`.
+    This is the logarithmic opinion pool (Genest & Zidek 1986). Unlike a sum of logarithms it does not grow more
+    confident with the number of segments, which are not independent. Probabilities below `FLOOR` count as `FLOOR`.
+
+    Parameters
+    ----------
+    probabilities : array, shape=(segments, emotions)
+    groups : int array, shape=(segments,), optional
+        Number of the clip of each segment, 0 to clips - 1, none left out. Without it all segments are one clip.
+
+    Returns
+    -------
+    array, shape=(clips, emotions), or shape=(emotions,) without `groups`
+
+    Examples
+    --------
+    >>> pool(np.array([[0.9, 0.1], [0.5, 0.5]])).round(2)
+    array([0.75, 0.25])
+    """
+    logs = np.log(np.maximum(np.asarray(probabilities, dtype=float), FLOOR))
+    if groups is None:
+        return softmax(logs.mean(axis=0))
+    totals = np.zeros((groups.max() + 1, logs.shape[1]))
+    np.add.at(totals, groups, logs)
+    return softmax(totals / np.bincount(groups)[:, None], axis=1)
+
+
+def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Pool the segments of each clip (see `pool`).
 
     Parameters
     ----------
@@ -113,22 +137,17 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the
-        emotions.
+        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the emotions.
     """
     validate(predictions)
     names = emotions_of(predictions)
     if "start" not in predictions.columns:
         return predictions[[*COLUMNS, *names]].reset_index(drop=True)
-    key = ["system", "seed", "clip"]
-    logs = np.log(np.maximum(predictions[names].astype(float), FLOOR))
-    grouped = logs.groupby([predictions[name] for name in key], sort=False).mean()
-    shares = np.exp(grouped.sub(grouped.max(axis=1), axis=0))
-    shares = shares.div(shares.sum(axis=1), axis=0)
-    # `first` for the fold: pieces of one clip in several folds only exist where that mistake is being
-    # shown.
-    rest = predictions.groupby(key, sort=False)[["fold", "speaker", "emotion"]].first()
-    return rest.join(shares).reset_index()[[*COLUMNS, *names]]
+    grouped = predictions.groupby(["system", "seed", "clip"], sort=False)
+    # `first` for the fold: a clip has segments in several folds only where that mistake is being shown.
+    clips = grouped[["fold", "speaker", "emotion"]].first().reset_index()
+    clips[names] = pool(predictions[names].to_numpy(dtype=float), grouped.ngroup().to_numpy())
+    return clips[[*COLUMNS, *names]]
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -148,7 +167,8 @@ def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
     Raises
     ------
     SerError
-        If the table cannot be scored (see `validate`), the level is unknown, or clips cannot become segments.
+        If the table cannot be scored (see `validate`), the level is unknown, or the table is per clip and the level
+        is "segment".
     """
     if level == "clip":
         return to_clips(predictions)
@@ -178,23 +198,23 @@ def decided(predictions: pd.DataFrame) -> pd.Series:
 
 
 def codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """True emotion and most probable emotion of each row, as numbers of the probability columns."""
+    """True and most probable emotion of each row, as numbers of the probability columns."""
     names = emotions_of(predictions)
     return pd.Index(names).get_indexer(predictions["emotion"]), predictions[names].to_numpy(dtype=float).argmax(1)
 
 
 def counts(predictions: pd.DataFrame, unit: str = "speaker") -> tuple[np.ndarray, pd.Index]:
-    """Confusion counts of one system's validated predictions for each seed and unit.
+    """Confusion counts of one system's validated predictions per seed and unit.
 
     Parameters
     ----------
     unit : str
-        Column that says which rows belong together: `"speaker"` or, to show what that hides, `"clip"`.
+        Column whose values are the units: `"speaker"`, or `"clip"` for comparison.
 
     Returns
     -------
     float array, shape=(seeds, units, emotions, emotions)
-        True emotion by decided emotion.
+        True emotion by predicted emotion.
     Index
         The units, sorted.
     """

@@ -1,26 +1,16 @@
-"""Evaluation that can be trusted: scores with intervals over speakers, and comparisons of systems.
+"""Scores of predictions tables with intervals over speakers, and comparisons of systems."""
 
-Everything is computed from predictions tables. Notebooks use this module alone; what it re-exports lies
-beside it, one concern a file: the table (`predictions`), folds and training (`crossvalidation`), resampling
-over speakers (`intervals`), what probabilities are worth (`calibration`), and the checklist of leaks
-(`audit`).
-"""
-
-import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser_utils import SerError
-from ser_utils.evaluation.intervals import holm, interval, macro_f1, permutation_test, recall, uar, wa, weighted
-from ser_utils.evaluation.predictions import (
-    at_level,
-    counts,
-    emotions_of,
-    one_system,
-)
+from ser_utils.evaluation.intervals import interval, macro_f1, permutation_test, recall, uar, wa, weighted
+from ser_utils.evaluation.predictions import at_level, counts, emotions_of, one_system
 
-#: Definitions with their sources stand in the functions' docstrings.
+#: The functions' docstrings have definitions and sources.
 METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
 
 
@@ -40,30 +30,29 @@ def scores(
     unit: str = "speaker",
     method: str = "expanded",
     resamples: int = 10_000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Scores of every system with 95 % intervals over speakers.
 
-    A value is the mean over seeds. The interval says how far it would move with other speakers of the same
-    kind: speakers are resampled, with all their clips and all seeds; the spread between seeds is not in it.
+    A value is the mean over seeds. The interval shows how much it would vary with other speakers of the same kind:
+    speakers are resampled, with all their clips and all seeds. It does not include the variation between seeds.
 
     Parameters
     ----------
     predictions : DataFrame
         Of one or more systems.
     level : {"clip", "segment"}
-        Score decisions per clip (see `to_clips`) or each segment by itself.
+        Score predictions per clip (see `to_clips`) or per segment.
     unit : {"speaker", "clip"}
-        What is resampled. `"clip"` gives the narrow intervals that pretend speakers did not matter; for
-        comparison only.
+        What is resampled. `"clip"` gives intervals that are too narrow, because they treat clips of one speaker as
+        independent; for comparison only.
     method : str
-        See `intervals.interval`.
+        See `interval`.
 
     Returns
     -------
     DataFrame
-        `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1`
-        or `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN.
+        `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1` or
+        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN.
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
@@ -71,9 +60,7 @@ def scores(
     parts = []
     for system, own in table.groupby("system", sort=False):
         confusions, units = counts(own, unit)
-        value, low, high = interval(
-            weighted(confusions, _statistics), len(units), method=method, resamples=resamples, seed=seed
-        )
+        value, low, high = interval(weighted(confusions, _statistics), len(units), method=method, resamples=resamples)
         parts.append(pd.DataFrame({
             "system": system, "level": level, "metric": metrics, "value": value, "low": low, "high": high,
             "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),
@@ -81,7 +68,7 @@ def scores(
     return pd.concat(parts, ignore_index=True)
 
 
-def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options) -> pd.DataFrame:
+def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) -> pd.DataFrame:
     """Scores within groups: by speaker, gender, duration, text.
 
     Parameters
@@ -90,14 +77,12 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options) -> pd.D
         A column of `predictions`, or a value for each clip (index `clip`), e.g.
         `clips.set_index("clip")["gender"]`. Clips without a value are left out.
     **options
-        As for `scores`. Within one speaker there is nothing to resample but clips: use `unit="clip"` with
-        `by="speaker"`.
+        As for `scores`. One speaker has no speakers to resample: use `unit="clip"` with `by="speaker"`.
 
     Returns
     -------
     DataFrame
-        As from `scores`, with a column `group` after `system`. UAR of a group averages the emotions that
-        occur in it.
+        As from `scores`, with a column `group` after `system`. UAR of a group averages the emotions that occur in it.
 
     Raises
     ------
@@ -122,10 +107,10 @@ def recalls(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame:
 
 
 def confusion(predictions: pd.DataFrame, *, level: str = "clip", normalise: bool = False) -> pd.DataFrame:
-    """Confusion matrix of one system: true emotion (rows) by decided emotion (columns).
+    """Confusion matrix of one system: true emotion (rows) by predicted emotion (columns).
 
-    Counts are means over seeds, so rows sum to the number of clips (or segments); with `normalise` rows sum
-    to one and the diagonal holds the recalls; the row of an emotion without clips is NaN then.
+    Counts are means over seeds, so rows sum to the number of clips (or segments). With `normalise` rows sum to one and
+    the diagonal holds the recalls; the row of an emotion without clips is NaN then.
     """
     one_system(predictions)
     table = at_level(predictions, level)
@@ -137,18 +122,16 @@ def confusion(predictions: pd.DataFrame, *, level: str = "clip", normalise: bool
     return pd.DataFrame(matrix, index=pd.Index(names, name="emotion"), columns=pd.Index(names, name="predicted"))
 
 
-def confusion_table(
-    predictions: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000, seed: int = 0
-) -> pd.DataFrame:
+def confusion_table(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd.DataFrame:
     """The row-normalised confusion matrix of one system as a long table with 95 % intervals over speakers.
 
     Returns
     -------
     DataFrame
-        `emotion, predicted, count, share, low, high`; `count` is the mean over seeds.
+        `emotion, predicted, count, share, low, high`; `count` is the mean number of clips over seeds.
     """
     one_system(predictions)
-    table = at_level(predictions, level)
+    table = at_level(predictions, "clip")
     confusions, units = counts(table)
 
     def shares(matrices: np.ndarray) -> np.ndarray:
@@ -156,7 +139,7 @@ def confusion_table(
         part = np.divide(matrices, total, out=np.full_like(matrices, np.nan), where=total > 0)
         return part.reshape(len(matrices), -1)
 
-    value, low, high = interval(weighted(confusions, shares), len(units), resamples=resamples, seed=seed)
+    value, low, high = interval(weighted(confusions, shares), len(units), resamples=resamples)
     pairs = pd.MultiIndex.from_product([emotions_of(table)] * 2, names=["emotion", "predicted"])
     result = {"count": confusions.sum(1).mean(0).ravel(), "share": value, "low": low, "high": high}
     return pd.DataFrame(result, index=pairs).reset_index()
@@ -166,37 +149,30 @@ def confusion_table(
 
 
 def compare(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    *,
-    metric: str = "uar",
-    level: str = "clip",
-    method: str = "expanded",
-    resamples: int = 10_000,
-    seed: int = 0,
+    a: pd.DataFrame, b: pd.DataFrame, *, metric: str = "uar", level: str = "clip", resamples: int = 10_000
 ) -> pd.Series:
     """Difference a − b of two systems on the same clips, paired over speakers.
 
-    The interval resamples speakers and takes the same ones for both systems, so that what makes a speaker
-    hard for both cancels out. The p-value is `intervals.permutation_test`, two-sided, on counts averaged
-    over seeds.
+    The interval uses the same resampled speakers for both systems, so that what makes a speaker difficult for both
+    cancels out. The p-value is `permutation_test`, two-sided, on counts averaged over seeds.
 
     Parameters
     ----------
     a, b : DataFrame
-        Predictions of one system each, for the same clips (or, with `level="segment"`, the same segments).
-        Seeds may differ.
+        Predictions of one system each, for the same clips (or, with `level="segment"`, the same segments). Seeds may
+        differ.
     metric : {"uar", "wa", "macro_f1"} or "recall_<emotion>"
 
     Returns
     -------
     Series
-        `system, other, metric, difference, low, high, p, speakers, clips`.
+        `system, other, metric, difference, low, high, p, speakers, clips`. `low` and `high` are NaN for the recall of
+        an emotion that only one speaker has.
 
     Raises
     ------
     SerError
-        If the tables do not judge the same clips with the same labels.
+        If the tables do not have predictions for the same clips with the same labels.
     """
     systems = one_system(a), one_system(b)
     a, b = at_level(a, level), at_level(b, level)
@@ -205,20 +181,16 @@ def compare(
     (counts_a, units), (counts_b, _) = counts(a), counts(b)
     estimate_a, estimate_b = weighted(counts_a, statistic), weighted(counts_b, statistic)
     value, low, high = interval(
-        lambda weights: estimate_a(weights) - estimate_b(weights),
-        len(units),
-        method=method,
-        resamples=resamples,
-        seed=seed,
+        lambda weights: estimate_a(weights) - estimate_b(weights), len(units), resamples=resamples
     )
-    p = permutation_test(counts_a.mean(0), counts_b.mean(0), statistic, resamples=resamples, seed=seed)
+    p = permutation_test(counts_a.mean(0), counts_b.mean(0), statistic, resamples=resamples)
     return pd.Series({
         "system": systems[0], "other": systems[1], "metric": metric, "difference": value[0], "low": low[0], "high": high[0], "p": p,
         "speakers": len(units), "clips": a["clip"].nunique(),
     })  # fmt: skip
 
 
-def _metric(metric: str, names: list[str]):
+def _metric(metric: str, names: list[str]) -> Callable[[np.ndarray], np.ndarray]:
     if metric in METRICS:
         return METRICS[metric]
     emotion = metric.removeprefix("recall_")
@@ -252,40 +224,3 @@ def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
         raise SerError(
             f"{level} {left.index[unlike][0]} has another speaker or emotion in the other table: use one clips table for both"
         )
-
-
-def compare_many(predictions: pd.DataFrame, reference: str | None = None, **options) -> pd.DataFrame:
-    """Compare systems pairwise, or all with one, and correct p-values for the number of comparisons.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of several systems.
-    reference : str, optional
-        System that each other one is compared with (differences are reference − other); every pair when
-        left out.
-    **options
-        As for `compare`.
-
-    Returns
-    -------
-    DataFrame
-        One row a pair, columns of `compare` and `p_holm` (Holm 1979).
-
-    Raises
-    ------
-    SerError
-        If the reference is not among the systems, or there is only one system.
-    """
-    systems = list(predictions["system"].unique())
-    if reference is not None and reference not in systems:
-        raise SerError(f"no system '{reference}' in the table: it has {', '.join(systems)}")
-    if len(systems) < 2:
-        raise SerError(f"only one system in the table ({systems[0]}): there is nothing to compare")
-    if reference is None:
-        pairs = list(itertools.combinations(systems, 2))
-    else:
-        pairs = [(reference, other) for other in systems if other != reference]
-    of_system = dict(list(predictions.groupby("system")))
-    table = pd.DataFrame([compare(of_system[a], of_system[b], **options) for a, b in pairs])
-    return table.assign(p_holm=holm(table["p"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -168,10 +169,10 @@ def check_folds(folds: pd.Series, clips: pd.DataFrame, *, text_disjoint: bool = 
             )
 
 
-def listed(values, shown: int = 4) -> str:
+def listed(values: Iterable, shown: int = 4) -> str:
     """Join names for a message: the first few, and how many more there are."""
-    values = sorted(map(str, set(values)))
-    return ", ".join(values[:shown]) + (f" and {len(values) - shown} more" if len(values) > shown else "")
+    names = sorted(map(str, set(values)))
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def training_rows(fold: np.ndarray, number: int, clips: pd.DataFrame, text_disjoint: bool) -> np.ndarray:

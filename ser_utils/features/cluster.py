@@ -21,7 +21,7 @@ from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ import ser_utils
 from ser_utils import SerError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 #: Environment variable with the address of the scheduler.
 VARIABLE = "SER_SCHEDULER"
@@ -98,9 +98,9 @@ def run(calls: Iterable[tuple]) -> Iterator[tuple[int, object]]:
     from distributed import KilledWorker, as_completed
     from distributed.comm import CommClosedError
 
-    client, waiting, numbers = _client(named()), enumerate(calls), {}
+    client, waiting, numbers = _client(named()), enumerate(calls), dict[object, int]()
 
-    def send(number: int, call: tuple):
+    def send(number: int, call: tuple) -> Future:
         future = client.submit(_on_worker, _code(), *map(_packed, call), pure=False)
         numbers[future.key] = number
         return future
@@ -131,7 +131,7 @@ def in_order(pool: Executor, calls: Iterable[tuple], ahead: int) -> Iterator:
         yield pending.popleft().result()
 
 
-def share(array: np.ndarray):
+def share(array: np.ndarray) -> _Mapped | Future:
     """Make an array ready to be an argument of many calls.
 
     A memory-mapped file is opened where it is needed. Anything else is copied to every worker once, so that no array is
@@ -192,7 +192,7 @@ def _packed(value):
     return value if isinstance(value, Future) else partial(pickle.loads, cloudpickle.dumps(value))
 
 
-def _on_worker(code: str, *call):
+def _on_worker(code: str, *call: Any) -> Any:
     if code != _code():  # what it computes would be filed under an address that stands for other code
         raise SerError(
             f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"

@@ -68,26 +68,34 @@ def extract(
     SerError
         If a segment is shorter than the encoder's first frame, an audio file cannot be read or the disk is full.
     """
-    layers = encoder.check_layers(layers)
+    wanted = encoder.check_layers(layers)
     samples = _samples(segments)
     bins = _bins(samples, bins)
     frames = bins or encoder.frames(int(samples[0]))
-    shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+    shape = (frames, encoder.dims) if len(wanted) == 1 else (len(wanted), frames, encoder.dims)
     return stored(
         "frames",
-        {**_settings(encoder, layers), "bins": bins},
+        {**_settings(encoder, wanted), "bins": bins},
         clips,
         segments,
         row_shape=shape,
         dtype="float16",
         samples=samples,
-        compute=partial(_encoded, encoder=encoder, layers=layers, frames=frames, bins=bins),
+        compute=partial(_encoded, encoder=encoder, layers=wanted, frames=frames, bins=bins),
         cache=cache,
-        progress=f"{encoder.name}, layer {', '.join(map(str, layers))}" if progress else None,
+        progress=f"{encoder.name}, layer {', '.join(map(str, wanted))}" if progress else None,
     )
 
 
-def _encoded(clips, segments, *, encoder: Encoder, layers: tuple[int, ...], frames: int, bins: int | None):
+def _encoded(
+    clips: pd.DataFrame,
+    segments: pd.DataFrame,
+    *,
+    encoder: Encoder,
+    layers: tuple[int, ...],
+    frames: int,
+    bins: int | None,
+) -> np.ndarray:
     waves = list(audio.read_segments(clips, segments))
     result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
     for members in _equal_lengths(waves):
@@ -125,28 +133,30 @@ def crop_from_whole(
     SerError
         If segments differ in length.
     """
-    layers = encoder.check_layers(layers)
+    wanted = encoder.check_layers(layers)
     samples = _samples(segments)
     if np.ptp(samples):
         raise SerError("segments of different lengths cannot be cut out of whole clips: cut segments of one length.")
     frames = encoder.frames(int(samples[0]))
-    shape = (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+    shape = (frames, encoder.dims) if len(wanted) == 1 else (len(wanted), frames, encoder.dims)
     return stored(
         "frames-cut-from-whole-clips",
-        _settings(encoder, layers),
+        _settings(encoder, wanted),
         clips,
         segments,
         row_shape=shape,
         dtype="float16",
         samples=samples,
         groups=list(_rows_by_clip(segments).values()),
-        compute=partial(_cropped, encoder=encoder, layers=layers, samples=int(samples[0])),
+        compute=partial(_cropped, encoder=encoder, layers=wanted, samples=int(samples[0])),
         cache=cache,
         progress=f"{encoder.name}, whole clips" if progress else None,
     )
 
 
-def _cropped(clips, segments, *, encoder: Encoder, layers: tuple[int, ...], samples: int):
+def _cropped(
+    clips: pd.DataFrame, segments: pd.DataFrame, *, encoder: Encoder, layers: tuple[int, ...], samples: int
+) -> np.ndarray:
     frames = encoder.frames(samples)
     starts = segments["start"].to_numpy()
     paths = dict(zip(clips["clip"], clips["path"], strict=True))
@@ -204,7 +214,7 @@ def log_mel(
 
 def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
     waves = list(audio.read_segments(clips, segments))
-    bands = [None] * len(waves)
+    bands: list[np.ndarray] = [np.empty(0)] * len(waves)
     for members in _equal_lengths(waves):
         spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
         for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):

@@ -71,19 +71,19 @@ def normalise_by_speaker(
     SerError
         If a speaker has no reference row.
     """
-    speakers = np.asarray(speakers, dtype=object)
-    if len(speakers) != len(X):
-        raise ValueError(f"{len(speakers)} speakers for {len(X)} rows: one a row is needed.")
+    names, speaker_of_row = np.unique(np.asarray(speakers, dtype=object).astype(str), return_inverse=True)
+    if len(speaker_of_row) != len(X):
+        raise ValueError(f"{len(speaker_of_row)} speakers for {len(X)} rows: one a row is needed.")
     out = np.empty(X.shape, X.dtype) if out is None else out
     over = tuple(i for i in range(X.ndim) if i != axis % X.ndim)
-    reference = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
-    names, speaker_of_row = np.unique(speakers.astype(str), return_inverse=True)
+    usable = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
     for speaker, name in enumerate(names):
         own = speaker_of_row == speaker
-        if not (own & reference).any():
+        if not (own & usable).any():
             raise SerError(f"speaker '{name}' has no reference recording to be normalised with: leave that speaker out")
-        pieces = list(_pieces(X, np.flatnonzero(own & reference)))
-        count = total = squares = 0.0
+        pieces = list(_pieces(X, np.flatnonzero(own & usable)))
+        count = 0.0
+        total = squares = np.zeros(())
         for rows in pieces:
             piece = np.asarray(X[rows], np.float64)
             total = total + piece.sum(axis=over, keepdims=True)

@@ -21,19 +21,22 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ser_utils import ROOT, SerError, audio
+from ser_utils import ROOT, SerError, audio, replacing
 from ser_utils.features import cluster
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Raise it whenever the same audio and settings give other numbers than before, in `features` or `audio`.
-CODE_VERSION = 3
+CODE_VERSION = 4
+# Packages whose other versions may give other numbers.
+_COMPUTE = ("opensmile", "soxr", "torchaudio")
 #: Where arrays are kept unless another folder is given.
 CACHE = ROOT / "data" / "interim" / "features"
 
@@ -60,9 +63,12 @@ def split(samples: np.ndarray, row_bytes: int, groups: list[np.ndarray] | None =
     of different lengths are sorted by length, so that equal ones meet in a batch.
     """
     if groups is None:
-        groups = np.argsort(samples, kind="stable")[:, None] if np.ptp(samples) else np.arange(len(samples))[:, None]
+        order = np.argsort(samples, kind="stable") if np.ptp(samples) else np.arange(len(samples))
+        groups = list(order[:, None])
     wanted = float(np.clip(samples.sum() / audio.SAMPLE_RATE / _PARTS, *_PART_SECONDS))
-    parts, rows, seconds = [], [], 0.0
+    parts: list[Part] = []
+    rows: list[int] = []
+    seconds = 0.0
     for group in groups:
         rows.extend(group)
         seconds += float(samples[group].sum()) / audio.SAMPLE_RATE
@@ -196,7 +202,16 @@ def stored(
         ) from error
 
 
-def _fill(folder, about, shape, dtype, parts, call, here, progress) -> None:
+def _fill(
+    folder: Path,
+    about: dict,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    parts: list[Part],
+    call: Callable[[Part], tuple],
+    here: Callable[[Iterable[tuple]], Iterator[np.ndarray]],
+    progress: str | None,
+) -> None:
     """Fill `array.npy` of a folder, starting from what an earlier run left."""
     from tqdm.auto import tqdm
 
@@ -244,7 +259,9 @@ def _fill(folder, about, shape, dtype, parts, call, here, progress) -> None:
     shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
-def _on_cluster(todo: list[tuple[int, Part]], call, folder: Path, dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+def _on_cluster(
+    todo: list[tuple[int, Part]], call: Callable[[Part], tuple], folder: Path, dtype: np.dtype
+) -> Iterator[tuple[int, np.ndarray]]:
     """Let workers write parts as files of a shared folder, and read these.
 
     A part that is done outlives the worker that computed it, and this process, and is not computed again.
@@ -268,16 +285,23 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
     missing = next((name for name in names if name not in paths), None)
     if missing is not None:
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
-    contents = dict(zip(dict.fromkeys(names), _hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
+    contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
     code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # a journal counts parts
+    code["versions"] = {name: metadata.version(name) for name in _COMPUTE}
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
     digest.update("".join(contents[name] for name in names).encode())
     digest.update(segments[["start", "end", "padding"]].to_numpy(dtype="<f8").tobytes())
     return digest.hexdigest()[:32]
 
 
-def _hashes(paths: list[str], cache: Path) -> list[str]:
-    """Content hash of each file, remembered as long as its size and times stay the same."""
+def content_hashes(paths: list[str], cache: Path) -> list[str]:
+    """Hash each file's content, remembered in `cache` as long as its size and times stay the same.
+
+    Raises
+    ------
+    SerError
+        If a file does not exist.
+    """
     store = cache / "audio-hashes.json"
     try:
         known = json.loads(store.read_text(encoding="utf-8"))
@@ -300,7 +324,8 @@ def _hashes(paths: list[str], cache: Path) -> list[str]:
             raise SerError(f"{path} does not exist: the clips table names it; load the corpus again.") from error
         result.append(entry[3])
     if learned:
-        _write_whole(store, json.dumps(known).encode())
+        with replacing(store) as temporary:
+            temporary.write_text(json.dumps(known), encoding="utf-8")
     return result
 
 
@@ -312,7 +337,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     return buffer.getvalue()
 
 
-def _reserve(file, size: int) -> None:
+def _reserve(file: BinaryIO, size: int) -> None:
     """Take the room for the whole array now: a full disk is found before hours of work, not after."""
     try:
         os.posix_fallocate(file.fileno(), 0, size)
@@ -338,7 +363,7 @@ def _runs(rows: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, np.ndarra
         yield run[0], block
 
 
-def _flush(file) -> None:
+def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "load_keyword_network", "receptive_field", "segment_network",
         ],  # fmt: skip
         "temperature": ["fit_temperature"],
-        "training": ["default_epochs", "fit_temperature_on", "run", "statistics", "train"],
+        "training": ["default_epochs", "run", "statistics", "train"],
         "vectors": ["LinearProbe", "SVM"],
     },
 )

@@ -1,61 +1,133 @@
-"""Classifiers with scikit-learn's interface: an SVM, a linear probe and two convolutional networks.
+"""Two convolutional networks with scikit-learn's interface: `fit(X, y, groups=None)` and `predict_proba(X)`.
 
-All of them have `fit(X, y, groups=None)`, `predict_proba`, `predict` and `classes_`, so that one
-cross-validation loop serves them and any classifier of the reader's own. `groups` are the speakers of the
-rows. Whatever a classifier chooses for itself (regularisation, calibration, the epoch to stop at) it chooses
-on speakers that it keeps apart from the others *inside* the rows it was given.
-
-Every class weighs the same in training however rare it is, since the headline score (UAR, the unweighted
-average recall) weighs them the same.
+`groups` are the speakers of the rows. The epoch and the confidence of a network are chosen on validation speakers
+taken from the rows given to `fit`, so one cross-validation loop serves every classifier. All classes weigh the same
+in training, however rare, because the headline score (UAR, the unweighted average recall) weighs them the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from ser_utils import SerError
 from ser_utils.models import inner_splits, networks, training
-from ser_utils.models.vectors import _as_array
-
-# ---------------------------------------------------------------------------------------------------------
-# Classifiers of one vector a row
-# ---------------------------------------------------------------------------------------------------------
+from ser_utils.models.temperature import fit_temperature
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Convolutional networks
-# ---------------------------------------------------------------------------------------------------------
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside the block, and restore the state of its generator afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class _Network(ClassifierMixin, BaseEstimator):
-    """What the two network classifiers share: checks, the held-out speakers, prediction."""
+    """What the two classifiers share: parameters, checks, training, prediction."""
 
-    def predict_proba(self, X) -> np.ndarray:
-        """Probabilities of shape (n, classes), columns in the order of `classes_`; X may be a memory map."""
+    dropout: float = 0.3
+    epochs: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    patience: int = 3
+    validation: float = 0.15
+    random_state: int = 0
+
+    _ndim: ClassVar[tuple[int, ...]]
+    _form: ClassVar[str]
+
+    def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Train the network, keep its best epoch, and fit its temperature.
+
+        Parameters
+        ----------
+        X : ndarray, shape=(n, ...)
+            Floats of the form that the class describes.
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
+
+        Raises
+        ------
+        SerError
+            If X has another form or holds NaN, if all rows are of one class, or if a parameter cannot be used.
+        """
+        y = np.asarray(y)
+        X = self._check(X, len(y))
+        self.classes_, codes = inner_splits.class_codes(y)
+        groups = None if groups is None else np.asarray(groups)
+        fit, held = self.split(codes, groups)
+        self.held_out_ = [] if groups is None else sorted(set(groups[held]) - set(groups[fit]))
+        with _seeded(self.random_state):
+            self.network_, trained, inputs = self._prepare(X, fit)
+            self.history_ = training.train(
+                trained, inputs, codes, fit, held,
+                epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay, patience=self.patience,
+            )  # fmt: skip
+        self.temperature_ = 1.0
+        if len(held):
+            logits = training.run(trained, inputs, held).double().numpy()
+            self.temperature_ = fit_temperature(logits, codes[held], balanced=True)
+            with torch.no_grad():
+                for parameter in self.network_[-1].parameters():
+                    parameter.div_(self.temperature_)
+        return self
+
+    def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Choose the rows to train on and the validation rows, on which epoch and temperature are chosen.
+
+        `fit` calls this once. A subclass may override it, for example to return validation rows of its own.
+
+        Parameters
+        ----------
+        codes : ndarray of int, shape=(n,)
+            Class of each row.
+        groups : ndarray, shape=(n,), optional
+            Speaker of each row.
+
+        Returns
+        -------
+        fit, held : ndarray of int
+            Rows to train on, with every class among them, and validation rows. Without validation rows the last
+            epoch is kept.
+        """
+        return inner_splits.hold_out(codes, groups, self.validation, self.random_state)
+
+    def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
+        """The whole network, its last layers, which are trained, and the inputs of these for every row of X."""
+        raise NotImplementedError
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of shape (n, classes), columns in the order of `classes_`.
+
+        X may be a memory map: it is read one batch at a time.
+        """
         check_is_fitted(self)
-        X = self._check(X)
-        probabilities = training.run(self.network_, X).double().softmax(1).numpy()
+        probabilities = training.run(self.network_, self._check(X)).double().softmax(1).numpy()
         if not np.isfinite(probabilities).all():
             raise SerError("The features X hold NaN or infinite values: extract them again.")
         return probabilities
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    @property
-    def n_parameters_(self) -> int:
-        """Number of learned values of the fitted network."""
-        return networks.count_parameters(self.network_)
-
-    def _check(self, X, n_rows: int | None = None) -> np.ndarray:
+    def _check(self, X: np.ndarray, n_rows: int | None = None) -> np.ndarray:
         """X as an array of the right form; a memory map stays one."""
         X = X if isinstance(X, np.ndarray) else np.asarray(X)
         if X.ndim not in self._ndim or not np.issubdtype(X.dtype, np.floating):
@@ -64,155 +136,95 @@ class _Network(ClassifierMixin, BaseEstimator):
             raise SerError(f"X has {len(X)} rows and y has {n_rows}: give one label for every row.")
         return X
 
-    def _split(self, X, y, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Checked X, class codes, rows to fit and rows to watch; learns `classes_` and `held_out_`."""
-        y = np.asarray(y)
-        X = self._check(X, len(y))
-        self.classes_, codes = inner_splits.class_codes(y)
-        groups = _as_array(groups)
-        fit, held = inner_splits.hold_out(codes, groups, self.validation, self.random_state)
-        self.held_out_ = [] if groups is None else sorted(set(groups[held]) - set(groups[fit]))
-        return X, codes, fit, held
 
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside, and give its generator back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
+@dataclass(eq=False, repr=False, kw_only=True)
 class SegmentCNN(_Network):
     """A small convolutional network over the feature maps of segments.
 
-    Frames are averaged two by two; each dimension is standardised with the training rows' statistics; one
-    position-wise layer shrinks `dims` to `width` channels; two convolutions along time with pooling between them
-    look for patterns; mean and standard deviation over time make a vector of one size from any number of frames; a
-    linear layer decides. The epoch with the highest UAR on held-out training speakers is kept, and its confidence
-    set on them.
+    X has shape `(n, frames, dims)` or, for several layers of an encoder, `(n, layers, frames, dims)`. Frames are
+    averaged two by two and each dimension is standardised with the statistics of the training rows; these values are
+    kept in memory, in half precision. One position-wise layer reduces `dims` to `width` channels; two convolutions
+    along time follow, with pooling between them; mean and standard deviation over time give one vector whatever the
+    number of frames; a linear layer classifies it. The epoch with the highest UAR on the validation speakers is kept.
 
     Parameters
     ----------
     width : int
         Channels of the first two layers; the last has twice as many.
-    dropout : float
-        Share of the pooled values blanked while training.
     masking : float
-        Largest share of frames, and of dimensions, blanked while training (SpecAugment).
+        Largest share of frames, and of dimensions, set to zero in training (SpecAugment).
+    dropout : float
+        Share of the pooled values set to zero in training.
     epochs : int, optional
-        Passes over the training rows, at most; as many as make `training.UPDATES` updates where not given.
+        Largest number of epochs; as many as make about `training.UPDATES` updates where not given.
     batch_size : int
-        Rows a step.
+        Rows per update.
     learning_rate : float
         Highest rate of the one-cycle schedule.
     weight_decay : float
         Of AdamW.
     patience : int
-        Epochs without improvement before stopping.
+        Epochs without improvement before training stops.
     validation : float
-        Share of the training speakers held out to choose the epoch; at least one speaker.
+        Share of the training speakers used for validation; at least one speaker.
     random_state : int
-        Seed of the held-out speakers, the first weights, the batches and the masks.
+        Seed of the validation speakers, the initial weights, the batches and the masks.
 
     Attributes
     ----------
     classes_ : ndarray
     network_ : torch.nn.Sequential
-        Named layers; see `networks.describe` and `networks.receptive_field`.
+        Named layers; see `layer_table` and `receptive_field`.
     history_ : DataFrame
-        One row an epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
+        One row per epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
     held_out_ : list
-        Speakers held out.
+        The validation speakers.
     temperature_ : float
-        What the outputs were divided by, so that the network is as confident as it is right on those speakers.
+        Temperature fitted on the validation rows (Guo et al. 2017); the last layer has been divided by it.
     layer_weights_ : ndarray or None
-        Learned share of each encoder layer, if X had several.
+        Learned weight of each encoder layer, if X had several.
     """
+
+    width: int = 64
+    masking: float = 0.2
 
     _ndim = (3, 4)
     _form = "floats of shape (n, frames, dims) or (n, layers, frames, dims)"
 
-    def __init__(
-        self,
-        width: int = 64,
-        dropout: float = 0.3,
-        masking: float = 0.2,
-        epochs: int | None = None,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.01,
-        patience: int = 3,
-        validation: float = 0.15,
-        random_state: int = 0,
-    ):
-        self.width = width
-        self.dropout = dropout
-        self.masking = masking
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.patience = patience
-        self.validation = validation
-        self.random_state = random_state
-
-    def fit(self, X, y, groups=None) -> SegmentCNN:
-        """Train on feature maps.
-
-        Parameters
-        ----------
-        X : ndarray, shape=(n, frames, dims) or (n, layers, frames, dims)
-            May be a half-precision memory map; it is read a batch at a time.
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,), optional
-            Speakers.
-        """
-        X, codes, fit, held = self._split(X, y, groups)
+    def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
         pairs = training.precompute(networks.PairFrames(), X)
-        axes = (0, 1) if X.ndim == 3 else (0, 2)  # a mean a dimension (and layer), over rows and frames
-        mean, deviation = training.statistics(pairs, fit, axes)
+        mean, deviation = training.statistics(pairs, fit, (0, X.ndim - 2))  # over rows and frames
         if X.ndim == 3:
             mean, deviation = mean[0], deviation[0]
-        with _seeded(self.random_state):
-            self.network_ = networks.segment_network(
-                mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
-            )
-            # Neither of the first two layers learns: what they say of each row is computed once.
-            standard, learning = training.precompute(self.network_[1:2], pairs), self.network_[2:]
-            self.history_ = training.train(
-                learning,
-                standard,
-                codes,
-                fit,
-                held,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                patience=self.patience,
-            )
-        self.temperature_ = training.fit_temperature_on(learning, standard, codes, held)
+        network = networks.segment_network(
+            mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
+        )
+        # The first two layers are not trained, so their outputs are computed once.
+        return network, network[2:], training.precompute(network[1:2], pairs, out=pairs)
+
+    @property
+    def layer_weights_(self) -> np.ndarray | None:
+        """Learned weight of each encoder layer, shape `(layers,)`; None if X had one layer."""
         mix = getattr(self.network_, "mix", None)
-        self.layer_weights_ = None if mix is None else mix.logits.detach().softmax(0).numpy()
-        return self
+        return None if mix is None else mix.logits.detach().softmax(0).numpy()
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SpectrogramCNN(_Network):
-    """Transfer learning: a CNN pretrained on another task, its last block and head trained on emotions.
+    """Transfer learning: a CNN pretrained on another task, its last block and a new last layer trained on emotions.
 
-    The first `freeze` convolutional blocks keep their weights. What they make of the training spectrograms is
-    computed once, and the other blocks and a new last layer are trained on that.
+    X are log-mel spectrograms of shape `(n, mels, frames)`. The first `freeze` convolutional blocks keep their
+    weights. Their outputs for all rows are computed once and kept in memory in half precision; with `freeze=0` X is
+    read one batch at a time and may be a memory map.
 
     Parameters
     ----------
     weights : str
-        `"keyword-cnn"` (committed; learned spoken keywords and digits), `"random"` (the same network,
-        untrained, nothing frozen), `"resnet18"` (ImageNet, through the Hugging Face hub), or a folder or hub
-        name of a ResNet.
+        `"keyword-cnn"` (committed; trained on spoken keywords and digits), `"random"` (the same network with random
+        weights, nothing frozen), `"resnet18"` (ImageNet, from the Hugging Face hub), or a folder or hub name of a
+        ResNet.
     freeze : int, optional
-        Blocks left as they are; all but the last one where not given.
+        Number of frozen blocks; all but the last one where not given.
     dropout, epochs, batch_size, learning_rate, weight_decay, patience, validation, random_state
         As for `SegmentCNN`.
 
@@ -222,86 +234,34 @@ class SpectrogramCNN(_Network):
         As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
     """
 
+    weights: str = "keyword-cnn"
+    freeze: int | None = None
+
     _ndim = (3,)
     _form = "floats of shape (n, mels, frames)"
 
-    def __init__(
-        self,
-        weights: str = "keyword-cnn",
-        freeze: int | None = None,
-        dropout: float = 0.3,
-        epochs: int | None = None,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.01,
-        patience: int = 3,
-        validation: float = 0.15,
-        random_state: int = 0,
-    ):
-        self.weights = weights
-        self.freeze = freeze
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.patience = patience
-        self.validation = validation
-        self.random_state = random_state
-
-    def fit(self, X, y, groups=None) -> SpectrogramCNN:
-        """Train on log-mel spectrograms.
-
-        Parameters
-        ----------
-        X : ndarray, shape=(n, mels, frames)
-            May be a half-precision memory map.
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,), optional
-            Speakers.
-
-        Raises
-        ------
-        SerError
-            If `freeze` is not a number of the network's blocks, or its weights cannot be had.
-        """
-        X, codes, fit, held = self._split(X, y, groups)
+    def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
         mean, deviation = training.statistics(X, fit, (0, 2))
-        with _seeded(self.random_state):
-            network = self._build(X.shape[1])
-            network[0] = networks.Standardise(mean, deviation)
-            blocks = [i for i, (name, _) in enumerate(network.named_children()) if name.startswith("block_")]
-            freeze = self.freeze
-            if freeze is None:
-                freeze = 0 if self.weights == "random" else len(blocks) - 1
-            if not 0 <= freeze <= len(blocks):
-                raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
-            first = blocks[freeze - 1] + 1 if freeze else 0
-            inputs = training.precompute(network[:first], X) if freeze else X
-            self.history_ = training.train(
-                network[first:],
-                inputs,
-                codes,
-                fit,
-                held,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                patience=self.patience,
-            )
-        self.temperature_ = training.fit_temperature_on(network[first:], inputs, codes, held)
-        self.network_ = network
-        return self
+        network = self._build(X.shape[1])
+        network[0] = networks.Standardise(mean, deviation)
+        blocks = [i for i, (name, _) in enumerate(network.named_children()) if name.startswith("block_")]
+        freeze = self.freeze
+        if freeze is None:
+            freeze = 0 if self.weights == "random" else len(blocks) - 1
+        if not 0 <= freeze <= len(blocks):
+            raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
+        if freeze == 0:
+            return network, network, X
+        first = blocks[freeze - 1] + 1
+        return network, network[first:], training.precompute(network[:first], X)
 
-    def _build(self, mels: int) -> torch.nn.Sequential:
+    def _build(self, mels: int) -> nn.Sequential:
         n_classes = len(self.classes_)
         if self.weights == "random":
             return networks.keyword_network(n_classes, mels=mels, dropout=self.dropout)
         if self.weights == "keyword-cnn":
             network = networks.load_keyword_network(networks.WEIGHTS / self.weights, n_classes, dropout=self.dropout)
-            if len(network.standardise.shift) != mels:
+            if len(network.get_buffer("standardise.shift")) != mels:
                 raise SerError(f"keyword-cnn wants spectrograms of 64 mel bands, not {mels}: see features.log_mel.")
             return network
         name = "microsoft/resnet-18" if self.weights == "resnet18" else self.weights

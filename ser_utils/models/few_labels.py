@@ -1,25 +1,26 @@
-"""Probes: what a simple read-out finds in features, about speakers as well as emotions, and from how few labels."""
+"""Training on fewer labels than there are."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ser_utils import SerError
 
 
 class FewerLabels(ClassifierMixin, BaseEstimator):
-    """Train a classifier on a part of the labelled rows it is given, as if fewer had been collected.
+    """Train a classifier on part of the labelled rows, as if fewer had been collected.
 
-    Whole speakers are left out first, then rows of the speakers that remain, evenly over their classes. In
-    `evaluation.cross_validate` every seed is another draw; the tested speakers are all judged as ever.
+    Whole speakers are left out first, then rows of the remaining speakers, evenly over their classes. In
+    `evaluation.cross_validate` every seed is another draw, and all test speakers are predicted.
 
     Parameters
     ----------
     estimator : scikit-learn classifier
-        Cloned and fitted on what is drawn.
+        Cloned and fitted on the rows drawn.
     speakers : float
         Share of the training speakers, above 0 and up to 1. Where no draw of so few has every class, more are taken.
     rows : float
@@ -31,16 +32,16 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray
     kept_ : ndarray of int
-        The rows that were trained on.
+        The rows used for training.
     """
 
-    def __init__(self, estimator, speakers: float = 1.0, rows: float = 1.0, random_state: int = 0):
+    def __init__(self, estimator: BaseEstimator, speakers: float = 1.0, rows: float = 1.0, random_state: int = 0):
         self.estimator = estimator
         self.speakers = speakers
         self.rows = rows
         self.random_state = random_state
 
-    def fit(self, X, y, groups) -> FewerLabels:
+    def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike) -> FewerLabels:
         """Draw rows and fit on them.
 
         Parameters
@@ -49,7 +50,7 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
         y : array-like, shape=(n,)
             Classes.
         groups : array-like, shape=(n,)
-            Speakers.
+            Speakers; an estimator whose `fit` takes `groups` is given those of the rows drawn.
 
         Raises
         ------
@@ -61,29 +62,29 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
                 raise SerError(f"{name}={getattr(self, name)}: give a share above 0, up to 1.")
         y, groups = np.asarray(y), np.asarray(groups)
         self.kept_ = self._draw(y, groups, np.random.default_rng(self.random_state))
-        self.estimator_ = clone(self.estimator).fit(X[self.kept_], y[self.kept_])
+        takes_groups = has_fit_parameter(self.estimator, "groups")
+        options = {"groups": groups[self.kept_]} if takes_groups else {}
+        self.estimator_ = clone(self.estimator).fit(X[self.kept_], y[self.kept_], **options)
         self.classes_ = self.estimator_.classes_
         return self
 
     def _draw(self, y: np.ndarray, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
         names, classes = np.unique(groups), np.unique(y)
-        for count in range(max(1, round(self.speakers * len(names))), len(names) + 1):
-            draws = (np.isin(groups, random.choice(names, count, replace=False)) for _ in range(50))
-            heard = next((draw for draw in draws if len(np.unique(y[draw])) == len(classes)), None)
-            if heard is not None:
-                break
-        order = random.permutation(np.flatnonzero(heard))
+        counts = np.repeat(np.arange(max(1, round(self.speakers * len(names))), len(names) + 1), 50)  # 50 draws each
+        draws = (np.isin(groups, random.choice(names, count, replace=False)) for count in counts)
+        drawn = next(draw for draw in draws if len(np.unique(y[draw])) == len(classes))
+        order = random.permutation(np.flatnonzero(drawn))
         cells = pd.DataFrame({"speaker": groups[order], "emotion": y[order]}).groupby(["speaker", "emotion"])
         # The first share of each cell, in a random order; rounded up, so no cell is lost.
         kept = cells.cumcount().to_numpy() < np.ceil(self.rows * cells["emotion"].transform("size").to_numpy())
         return np.sort(order[kept])
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of shape (n, classes), columns in the order of `classes_`."""
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
         check_is_fitted(self)
         return self.estimator_.predict(X)

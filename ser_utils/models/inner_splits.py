@@ -1,7 +1,7 @@
-"""Splits inside the rows that a classifier was given to learn from, speakers apart.
+"""Speaker-disjoint splits of the training rows.
 
-Whatever a classifier chooses for itself (regularisation, calibration, the epoch to stop at) it chooses here and never
-on the speakers that judge it. Folds of the evaluation itself are in `evaluation`.
+A classifier chooses its settings (regularisation, temperature, the best epoch) on these splits and never on test
+speakers. The folds of the evaluation are in `evaluation`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -16,15 +17,15 @@ from ser_utils import SerError
 
 
 def grouped_splits(
-    codes: np.ndarray, groups: np.ndarray | None, n_splits: int, seed: int
+    codes: np.ndarray, groups: ArrayLike | None, n_splits: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split training rows again, speakers apart, to choose settings.
+    """Split training rows by speaker into folds on which settings are chosen.
 
     Parameters
     ----------
     codes : ndarray, shape=(n,)
         Class of each row.
-    groups : ndarray, shape=(n,), optional
+    groups : array-like, shape=(n,), optional
         Speaker of each row. Without speakers, or with one only, rows are split by class alone.
     n_splits : int
         Number of splits; fewer where there are fewer speakers or rows of a class.
@@ -34,8 +35,8 @@ def grouped_splits(
     Returns
     -------
     list of (ndarray, ndarray)
-        Rows to fit and rows to judge. A split whose rows to fit lack a class is left out, so the list may be
-        short, or empty where nothing can be split.
+        Training rows and validation rows. A split whose training rows lack a class is left out, so the list may be
+        shorter than `n_splits`, and is empty where nothing can be split.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
@@ -49,28 +50,28 @@ def grouped_splits(
             cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
             splits = list(cv.split(codes, codes))
     n_classes = len(np.unique(codes))
-    return [(fit, judge) for fit, judge in splits if len(np.unique(codes[fit])) == n_classes]
+    return [(fit, held) for fit, held in splits if len(np.unique(codes[fit])) == n_classes]
 
 
-def hold_out(codes: np.ndarray, groups: np.ndarray | None, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out training speakers for early stopping.
+def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose validation speakers among the training speakers, for early stopping.
 
     Parameters
     ----------
     codes : ndarray, shape=(n,)
         Class of each row.
-    groups : ndarray, shape=(n,), optional
-        Speaker of each row. Without them `share` of the rows of each class is held out instead, which
-        flatters the held-out score, since neighbours of the held-out segments are trained on.
+    groups : array-like, shape=(n,), optional
+        Speaker of each row. Without them `share` of the rows of each class is taken instead, which raises the
+        validation score, since neighbours of the validation segments are in training.
     share : float
-        Share of the speakers to hold out; at least one.
+        Share of the speakers; at least one.
     seed : int
         Seed of the draw.
 
     Returns
     -------
     fit, held : ndarray of int
-        Rows to train on, with every class among them, and rows to watch (none if there are too few).
+        Training rows, with every class among them, and validation rows (none if there are too few).
     """
     n_classes = len(np.unique(codes))
     if groups is not None and len(np.unique(groups)) > 1:
@@ -78,7 +79,7 @@ def hold_out(codes: np.ndarray, groups: np.ndarray | None, share: float, seed: i
         n_held = min(max(1, round(share * n_groups)), n_groups - 1)
         draws = GroupShuffleSplit(20, test_size=n_held, random_state=seed).split(codes, codes, groups)
         draws = [(f, h) for f, h in draws if len(np.unique(codes[f])) == n_classes]
-        if draws:  # the first of those whose held-out speakers show the most classes
+        if draws:  # the first of those whose validation speakers have the most classes
             return max(draws, key=lambda draw: len(np.unique(codes[draw[1]])))
     if groups is not None:
         warnings.warn(
@@ -90,8 +91,8 @@ def hold_out(codes: np.ndarray, groups: np.ndarray | None, share: float, seed: i
     return splits[0] if splits else (np.arange(len(codes)), np.arange(0))
 
 
-def class_codes(y) -> tuple[np.ndarray, np.ndarray]:
-    """Find the classes of rows.
+def class_codes(y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Number the classes of rows.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def class_codes(y) -> tuple[np.ndarray, np.ndarray]:
     classes : ndarray
         In sorted order.
     codes : ndarray of int, shape=(n,)
-        The class of each row, as its place among them.
+        Position of each row's class among them.
 
     Raises
     ------

@@ -1,17 +1,18 @@
-"""The two convolutional networks behind `models`, layer by layer.
+"""The two convolutional networks, layer by layer.
 
-Plain PyTorch: networks are `torch.nn.Sequential` with named layers, so that a notebook can print, slice and
-probe them. `models` wraps them as scikit-learn classifiers.
+Plain PyTorch: networks are `torch.nn.Sequential` with named layers, so that a notebook can print, slice and probe
+them. `SegmentCNN` and `SpectrogramCNN` wrap them as scikit-learn classifiers.
 
-The segment network sees frames along the width of an image of height 1. For PyTorch a `(n, frames, dims)`
-array then *is* a channels-last image, without a copy, and training runs twice as fast on a CPU as with
-`Conv1d`. (Along the height it would be the same sum, but the library's inner loop goes along the width.)
+The segment network takes frames as the width of an image of height 1. For PyTorch a `(n, frames, dims)` array then
+already is a channels-last image, without a copy, and training is twice as fast on a CPU as with `Conv1d`. (Frames as
+the height give the same sums, but the library's inner loop runs along the width.)
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,17 +20,17 @@ import torch
 from torch import nn
 from torchaudio.functional import mask_along_axis_iid
 
-from ser_utils import SerError
+from ser_utils import SerError, encoders
 
-#: Where the committed weights lie, one folder a model.
+#: Folder of the committed weights, one subfolder per model.
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 class PairFrames(nn.Module):
     """Average neighbouring frames two by two; an odd last one is left out.
 
-    Frames of 20 ms overlap in what they see. 40 ms follow the movements of a voice as well, and training takes
-    two thirds of the time.
+    The receptive fields of 20-ms frames overlap; 40 ms still resolve the movements of a voice, and training takes two
+    thirds of the time.
     """
 
     kernel_size = stride = 2
@@ -42,11 +43,19 @@ class PairFrames(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Subtract a mean and divide by a standard deviation, both measured on training rows."""
+    """Subtract a mean and divide by a standard deviation, both measured on training rows.
+
+    A dimension that was constant there gives 0, as in `features.normalise_by_speaker`: nothing was learned about it, so
+    it must not decide. Undivided, as in scikit-learn's `StandardScaler`, treble that training lacked still cost half of
+    the accuracy. Constant means a standard deviation below 1e-4 of the mean, since features are in half precision.
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
 
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor):
         super().__init__()
-        scale = 1 / deviation.clamp(min=1e-4)  # a dimension that never changes stays 0
+        scale = 1 / deviation.where(deviation > 1e-4 * mean.abs(), torch.inf)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", -mean * scale)
 
@@ -56,7 +65,7 @@ class Standardise(nn.Module):
 
 
 class MixLayers(nn.Module):
-    """Weighted mean of an encoder's layers; the weights are learned and sum to one."""
+    """Weighted mean of an encoder's layers; the weights are trained and sum to one."""
 
     def __init__(self, layers: int):
         super().__init__()
@@ -68,9 +77,9 @@ class MixLayers(nn.Module):
 
 
 class Mask(nn.Module):
-    """Blank a random stretch of frames and of dimensions while training (SpecAugment, Park et al. 2019).
+    """Set a random stretch of frames and of dimensions to zero in training (SpecAugment, Park et al. 2019).
 
-    Zero is the mean of what `Standardise` gives out, so a blanked value says nothing.
+    Zero is the mean of the standardised values.
     """
 
     def __init__(self, share: float):
@@ -78,7 +87,7 @@ class Mask(nn.Module):
         self.share = share
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Keep the shape; outside of training keep everything."""
+        """Keep the shape; in evaluation mode keep all values."""
         if self.training and self.share > 0:
             # Masks are drawn on thin arrays of ones and multiplied: a third of the time of filling x itself.
             for axis in (x.ndim - 2, x.ndim - 1):
@@ -89,15 +98,15 @@ class Mask(nn.Module):
 
 
 class ToImage(nn.Module):
-    """Frames become the width and dimensions the channels of an image of height 1."""
+    """Turn frames into the width, and dimensions into the channels, of an image of height 1."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(n, frames, dims)` → `(n, dims, 1, frames)`, without moving a byte."""
+        """`(n, frames, dims)` → `(n, dims, 1, frames)`, without a copy."""
         return x.transpose(1, 2).unsqueeze(2)
 
 
 class AddChannels(nn.Module):
-    """A spectrogram becomes an image of as many equal channels as the network wants."""
+    """Turn a spectrogram into an image of several equal channels."""
 
     def __init__(self, channels: int = 1):
         super().__init__()
@@ -109,29 +118,38 @@ class AddChannels(nn.Module):
 
 
 class MeanAndDeviation(nn.Module):
-    """Mean and standard deviation over all positions: the same size however long the segment is."""
+    """Mean and standard deviation over all positions: one size for segments of any length."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(n, channels, height, width)` → `(n, 2 * channels)`."""
-        # Positions before channels, as they lie in memory: gradients keep that order for all layers below.
-        # In float32 where layers below were not: a small variance is lost in the difference of two large numbers.
+        # Positions before channels, as in memory: gradients keep that order for all layers below.
+        # In float32 after layers in bf16: the difference of two large numbers loses a small variance.
         x = x.flatten(2).transpose(1, 2).float()
         mean = x.mean(1)
-        # Not torch.var, whose reduction is ten times slower on a CPU for this shape.
+        # torch.var is ten times slower on a CPU for this shape
         variance = x.square().mean(1) - mean.square()
         return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
 
 
-def _convolution(inputs: int, outputs: int, kernel: tuple[int, int], *, stride=1, pool=None) -> nn.Sequential:
-    """Convolve, pool, normalise, rectify. Pooling comes first since the other two are then half the work."""
-    layers = OrderedDict()
+def _sequential(layers: dict[str, nn.Module]) -> nn.Sequential:
+    """Named layers whose weights lie in memory as those of channels-last images."""
+    network = nn.Sequential(OrderedDict(layers))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: tuple[int, int], *, stride: int = 1, pool: tuple[int, int] | None = None
+) -> nn.Sequential:
+    """Convolve, pool, normalise, rectify. Pooling comes early because it halves the work of the last two."""
     padding = (kernel[0] // 2, kernel[1] // 2)
+    layers: dict[str, nn.Module] = {}
     layers["convolve"] = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=False)
     if pool:
-        layers["pool"] = nn.MaxPool2d(pool, ceil_mode=True)  # ceil: 3 frames stay enough
+        layers["pool"] = nn.MaxPool2d(pool, ceil_mode=True)  # ceil: 3 frames are enough
     layers["normalise"] = nn.BatchNorm2d(outputs)
     layers["rectify"] = nn.ReLU()  # GELU scores the same and takes 1.5 times as long here
-    return nn.Sequential(layers)
+    return nn.Sequential(OrderedDict(layers))
 
 
 def segment_network(
@@ -144,19 +162,15 @@ def segment_network(
     mean, deviation : Tensor, shape=(dims,) or (layers, 1, dims)
         Statistics of the training rows; the second form is for features of several encoder layers.
     n_classes : int
-    width : int
-        Channels of the first two convolutions; the last one has twice as many.
-    dropout : float
-        Share of the pooled values blanked while training.
-    masking : float
-        Largest share of frames, and of dimensions, blanked while training.
+    width, dropout, masking
+        As for `SegmentCNN`.
 
     Returns
     -------
     Sequential
         `(n, frames, dims)` or `(n, layers, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
     """
-    layers = OrderedDict(pair=PairFrames(), standardise=Standardise(mean, deviation))
+    layers: dict[str, nn.Module] = {"pair": PairFrames(), "standardise": Standardise(mean, deviation)}
     if mean.ndim == 3:
         layers["mix"] = MixLayers(mean.shape[0])
     layers["mask"] = Mask(masking)
@@ -167,11 +181,26 @@ def segment_network(
     layers["summarise"] = MeanAndDeviation()
     layers["dropout"] = nn.Dropout(dropout)
     layers["classify"] = nn.Linear(4 * width, n_classes)
-    return nn.Sequential(layers).to(memory_format=torch.channels_last)
+    return _sequential(layers)
 
 
-def keyword_network(n_classes: int, *, mels: int = 64, channels=(16, 32, 64, 128), dropout=0.3) -> nn.Sequential:
-    """The small spectrogram CNN: four convolutions, each halving mels and frames, then mean and deviation.
+def _spectrogram_network(
+    blocks: Sequence[nn.Module], inputs: int, outputs: int, n_classes: int, *, mels: int, dropout: float
+) -> nn.Sequential:
+    """Convolutional blocks from `inputs` to `outputs` channels, and the layers around them."""
+    standardise = Standardise(torch.zeros(mels, 1), torch.ones(mels, 1))
+    layers: dict[str, nn.Module] = {"standardise": standardise, "mask": Mask(0.2), "image": AddChannels(inputs)}
+    layers |= {f"block_{i}": block for i, block in enumerate(blocks, start=1)}
+    layers["summarise"] = MeanAndDeviation()
+    layers["dropout"] = nn.Dropout(dropout)
+    layers["classify"] = nn.Linear(2 * outputs, n_classes)
+    return _sequential(layers)
+
+
+def keyword_network(
+    n_classes: int, *, mels: int = 64, channels: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.3
+) -> nn.Sequential:
+    """The small spectrogram CNN: four convolutions that each halve mels and frames, then mean and standard deviation.
 
     Parameters
     ----------
@@ -181,22 +210,16 @@ def keyword_network(n_classes: int, *, mels: int = 64, channels=(16, 32, 64, 128
     channels : sequence of int
         Channels of the blocks.
     dropout : float
-        Share of the pooled values blanked while training.
+        Share of the pooled values set to zero in training.
 
     Returns
     -------
     Sequential
         `(n, mels, frames)` → `(n, n_classes)`; its convolutional parts are named `block_1`, `block_2`, …
     """
-    layers = OrderedDict(standardise=Standardise(torch.zeros(mels, 1), torch.ones(mels, 1)))
-    layers["mask"] = Mask(0.2)
-    layers["image"] = AddChannels(1)
-    for i, (inputs, outputs) in enumerate(zip((1, *channels[:-1]), channels, strict=True), start=1):
-        layers[f"block_{i}"] = _convolution(inputs, outputs, (3, 3), stride=2)
-    layers["summarise"] = MeanAndDeviation()
-    layers["dropout"] = nn.Dropout(dropout)
-    layers["classify"] = nn.Linear(2 * channels[-1], n_classes)
-    return nn.Sequential(layers).to(memory_format=torch.channels_last)
+    sizes = zip((1, *channels[:-1]), channels, strict=True)
+    blocks = [_convolution(inputs, outputs, (3, 3), stride=2) for inputs, outputs in sizes]
+    return _spectrogram_network(blocks, 1, channels[-1], n_classes, mels=mels, dropout=dropout)
 
 
 def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
@@ -206,11 +229,8 @@ def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float 
     ----------
     name : str
         Local folder or hub name of a ResNet in transformers' format, e.g. `microsoft/resnet-18`.
-    n_classes : int
-    mels : int
-        Mel bands of the spectrograms.
-    dropout : float
-        Share of the pooled values blanked while training.
+    n_classes, mels, dropout
+        As for `keyword_network`.
 
     Returns
     -------
@@ -222,37 +242,26 @@ def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float 
     SerError
         If the model cannot be had, or is not a ResNet.
     """
-    from transformers import ResNetModel
-    from transformers.utils import logging
+    from transformers import ResNetConfig, ResNetModel
 
     try:
-        config, _ = ResNetModel.config_class.get_config_dict(name)
+        config, _ = ResNetConfig.get_config_dict(name)
         if not config:  # an empty folder, or nothing in the hub's cache
             raise OSError(f"no config.json in {name}")
         if config.get("model_type") != "resnet":
             raise SerError(f"{name} is a {config.get('model_type')} model, not a ResNet: give weights=… of one.")
-        level = logging.get_verbosity()
-        logging.set_verbosity_error()  # the unused ImageNet head is no news
-        try:
+        with encoders.quiet():  # it reports that the ImageNet head is not used
             body = ResNetModel.from_pretrained(name)
-        finally:
-            logging.set_verbosity(level)
+    except SerError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, SerError):
-            raise
         raise SerError(
             f"ResNet weights {name!r} are neither a local folder nor to be had from the Hugging Face hub: "
             f"connect once, or give a folder with config.json and model.safetensors."
         ) from error
-    layers = OrderedDict(standardise=Standardise(torch.zeros(mels, 1), torch.ones(mels, 1)))
-    layers["mask"] = Mask(0.2)
-    layers["image"] = AddChannels(body.config.num_channels)
-    for i, block in enumerate([body.embedder, *body.encoder.stages], start=1):
-        layers[f"block_{i}"] = block
-    layers["summarise"] = MeanAndDeviation()
-    layers["dropout"] = nn.Dropout(dropout)
-    layers["classify"] = nn.Linear(2 * body.config.hidden_sizes[-1], n_classes)
-    return nn.Sequential(layers).to(memory_format=torch.channels_last)
+    blocks, inputs = [body.embedder, *body.encoder.stages], body.config.num_channels
+    outputs = body.config.hidden_sizes[-1]  # type: ignore[index]  # None is allowed, but no ResNet has it
+    return _spectrogram_network(blocks, inputs, outputs, n_classes, mels=mels, dropout=dropout)
 
 
 def load_keyword_network(folder: Path, n_classes: int, *, dropout: float = 0.3) -> nn.Sequential:
@@ -262,9 +271,8 @@ def load_keyword_network(folder: Path, n_classes: int, *, dropout: float = 0.3) 
     ----------
     folder : Path
         Holds `config.json` and `model.safetensors` (see the README there).
-    n_classes : int
-    dropout : float
-        Share of the pooled values blanked while training.
+    n_classes, dropout
+        As for `keyword_network`.
 
     Raises
     ------
@@ -284,21 +292,16 @@ def load_keyword_network(folder: Path, n_classes: int, *, dropout: float = 0.3) 
     return network
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Looking at a network
-# ---------------------------------------------------------------------------------------------------------
-
-
 def count_parameters(network: nn.Module) -> int:
-    """Number of learned values."""
+    """Number of parameters."""
     return sum(p.numel() for p in network.parameters())
 
 
 def receptive_field(network: nn.Module) -> int:
-    """How many neighbouring frames one position of the last convolution sees.
+    """Number of neighbouring frames that one position of the last convolution depends on.
 
-    Every convolution or pooling of kernel k widens the field by (k - 1) steps of the input, and every stride
-    makes later steps longer (Araujo et al. 2019).
+    A convolution or pooling of kernel k widens the field by (k - 1) steps of its input, and a stride makes later steps
+    longer (Araujo et al. 2019).
     """
     field, step = 1, 1
     for layer in network.modules():
@@ -310,7 +313,7 @@ def receptive_field(network: nn.Module) -> int:
 
 
 def layer_table(network: nn.Sequential, shape: tuple[int, ...]) -> pd.DataFrame:
-    """What each layer does to one row.
+    """Describe each layer of a network: its output, size, work and receptive field.
 
     Parameters
     ----------
@@ -321,8 +324,8 @@ def layer_table(network: nn.Sequential, shape: tuple[int, ...]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a layer: `layer, output` (shape), `parameters`, `multiply_adds` (of convolutions and linear
-        layers, for one row of X), `receptive_field` (frames, up to this layer).
+        One row per layer: `layer, output` (shape), `parameters`, `multiply_adds` (of convolutions and linear
+        layers, for one row of X), `receptive_field` (in frames, up to this layer).
     """
     network.eval()
     x, table, work = torch.zeros(1, *shape), [], []

@@ -1,29 +1,31 @@
-"""One number that makes a classifier as confident as it is right."""
+"""Temperature scaling: one number that matches a classifier's confidence to its accuracy (Guo et al. 2017)."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-#: Between the two, a system from far too timid to far too sure; beyond them the rows are too few to say.
+#: Range of the search, from strongly under-confident to strongly over-confident systems.
 LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit_temperature(logits: np.ndarray, codes: np.ndarray, *, balanced: bool) -> float:
-    """The temperature T with the lowest cross-entropy of softmax(logits / T) (Guo et al. 2017).
+    """Find the temperature T with the lowest cross-entropy of softmax(logits / T).
+
+    Dividing by one positive number changes the confidence of a prediction and never the predicted class.
 
     Parameters
     ----------
     logits : ndarray, shape=(n, classes)
-        Any decision values or log-probabilities of rows that were not trained on.
+        Decision values or log-probabilities of rows outside the training rows.
     codes : ndarray of int, shape=(n,)
         True class of each row.
     balanced : bool
-        Every class counts the same, as in training with balanced weights; otherwise every row does.
+        Weigh every class the same, as training with balanced weights does, instead of every row.
 
     Returns
     -------
     float
-        From `LOWEST` to `HIGHEST`; above 1 the logits were over-confident. No decision changes.
+        From `LOWEST` to `HIGHEST`; above 1 the logits were over-confident.
     """
     rows = np.arange(len(codes))
     weight = 1 / np.bincount(codes)[codes] if balanced else np.ones(len(codes))

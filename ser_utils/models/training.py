@@ -4,59 +4,71 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import recall_score
 from torch import nn
 
-from ser_utils import SerError, encoders
-from ser_utils.models import temperature
+from ser_utils import SerError
 
-#: Steps of the optimiser that training is meant to take, in two passes over the data at least and six at most: a corpus
-#: six times as large does not need six times the steps.
+#: Updates that training aims at, within two to six epochs: a corpus six times as large does not need six times the
+#: updates.
 UPDATES = 200
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Rows of a mapped array
-# ---------------------------------------------------------------------------------------------------------
-
-
-def rows_of(X: np.ndarray, rows: np.ndarray | slice) -> torch.Tensor:
+def rows_of(X: np.ndarray, rows: np.ndarray) -> torch.Tensor:
     """Copy rows of an array, which may be a half-precision memory map, into a float32 tensor."""
     return torch.from_numpy(np.ascontiguousarray(X[rows])).float()
 
 
 def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of some rows over `axes`, a bounded piece at a time.
+    """Mean and standard deviation of some rows over `axes`, in float64 and one bounded piece at a time.
+
+    A second pass over the rows sums squared differences from the mean: a difference of two large sums of squares
+    would lose the small deviations of a dimension whose mean is large.
+
+    Parameters
+    ----------
+    X : ndarray, shape=(n, ...)
+    rows : ndarray of int
+    axes : tuple of int
+        Axes that are averaged over, 0 among them.
+
+    Returns
+    -------
+    mean, deviation : Tensor, float32
+        Of the shape of one row, with length 1 along the other `axes`.
 
     Raises
     ------
     SerError
-        If a value is not a finite number.
+        If a value is NaN or infinite.
     """
-    sums, squares, count = 0.0, 0.0, 0
-    for start in range(0, len(rows), 64):
-        piece = rows_of(X, rows[start : start + 64])
-        sums = sums + piece.sum(axes, keepdim=True).double()
-        squares = squares + piece.square().sum(axes, keepdim=True).double()
-        count += piece.numel() // sums.numel()
-    if not torch.isfinite(sums).all():
+    pieces = [rows[start : start + 64] for start in range(0, len(rows), 64)]
+
+    def average(transform: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Mean of the transformed pieces, weighted by their number of rows."""
+        parts = (transform(rows_of(X, piece).double()).mean(axes, keepdim=True) * len(piece) for piece in pieces)
+        return sum(parts, start=torch.tensor(0.0)) / len(rows)
+
+    mean = average(lambda piece: piece)
+    if not torch.isfinite(mean).all():
         raise SerError("The features X hold NaN or infinite values: extract them again, or leave those rows out.")
-    mean = sums / count
-    deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+    deviation = average(lambda piece: (piece - mean).square()).sqrt()
     return mean[0].float(), deviation[0].float()
 
 
 @torch.inference_mode()
-def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, batch_size=256) -> torch.Tensor:
-    """Outputs of a network for rows of an array, a batch at a time, without training-time randomness.
+def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, batch_size: int = 256) -> torch.Tensor:
+    """Outputs of a network in evaluation mode for rows of an array, computed one batch at a time.
 
     Parameters
     ----------
     network : Module
-        Rows → one value a class.
+        Rows → one value per class.
     X : ndarray, shape=(n, ...)
         May be a half-precision memory map.
     rows : ndarray of int, optional
@@ -74,26 +86,34 @@ def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, ba
 
 
 @torch.inference_mode()
-def precompute(network: nn.Module, X: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-    """Outputs of the untrained or frozen first layers for every row, in half precision, so that epochs do not repeat them."""
+def precompute(network: nn.Module, X: np.ndarray, *, batch_size: int = 64, out: np.ndarray | None = None) -> np.ndarray:
+    """Outputs of layers that are not trained, for every row, so that epochs do not repeat them.
+
+    Parameters
+    ----------
+    network : Module
+    X : ndarray, shape=(n, ...)
+    batch_size : int
+        Small enough for a batch to stay in the processor's cache.
+    out : ndarray, optional
+        Array for the result, which may be X itself if the layers keep the shape; a new one where not given.
+
+    Returns
+    -------
+    ndarray, shape=(n, ...), float16
+    """
     network.eval()
-    result = None
-    for start in range(0, len(X), batch_size):  # few rows at once: they stay in the processor's cache
-        batch = np.arange(start, min(start + batch_size, len(X)))
+    for batch in np.array_split(np.arange(len(X)), math.ceil(len(X) / batch_size)):
         outputs = network(rows_of(X, batch)).half().numpy()
-        if result is None:
-            result = np.empty((len(X), *outputs.shape[1:]), np.float16)
-        result[batch] = outputs
-    return result
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Training
-# ---------------------------------------------------------------------------------------------------------
+        if out is None:
+            out = np.empty((len(X), *outputs.shape[1:]), np.float16)
+        out[batch] = outputs
+    assert out is not None, "X has a row at least"
+    return out
 
 
 def default_epochs(n_batches: int) -> int:
-    """Passes of `n_batches` updates each that make about `UPDATES` updates: two at least and six at most."""
+    """Number of epochs of `n_batches` updates each that make about `UPDATES` updates, from two to six."""
     return min(6, max(2, round(UPDATES / n_batches)))
 
 
@@ -110,34 +130,34 @@ def train(
     weight_decay: float,
     patience: int,
 ) -> pd.DataFrame:
-    """Train a network in place and leave it with the weights of its best epoch on the held-out rows.
+    """Train a network in place and keep the weights of its best epoch on the validation rows.
 
-    Best is the highest UAR, then the lowest loss: on a speaker who was not trained on, the loss soon grows from
-    a few confident mistakes while decisions still get better (`calibrate` mends the confidence afterwards).
-    Balanced cross-entropy, AdamW, one cycle of the learning rate (Smith & Topin 2018). Convolutions are computed in
-    bf16 where the processor has it; weights, sums over rows and everything that is measured are float32. Randomness
-    comes from torch's global generator: seed it before.
+    The best epoch has the highest UAR, then the lowest loss: on speakers outside the training rows the loss soon
+    grows because of a few confident errors, while the UAR still rises (a temperature corrects the confidence later).
+    Balanced cross-entropy, AdamW, one cycle of the learning rate (Smith & Topin 2018). All is computed in
+    float32, so that scores do not depend on what a processor has. Randomness comes from torch's global generator:
+    seed it before.
 
     Parameters
     ----------
     network : Module
-        Rows → one value a class.
+        Rows → one value per class.
     X : ndarray, shape=(n, ...)
     codes : ndarray of int, shape=(n,)
         Class of each row; every class occurs among `fit`.
     fit, held : ndarray of int
-        Rows to train on, and rows to watch. Without held-out rows the last epoch is kept.
+        Rows to train on, and validation rows. Without validation rows the last epoch is kept.
     epochs : int, optional
-        Passes over `fit`, at most. Where not given: as many as make about `UPDATES` updates, two to six.
+        Largest number of epochs; `default_epochs` where not given.
     batch_size, learning_rate, weight_decay
         As usual; the learning rate is the highest of the cycle.
     patience : int
-        Stop after so many epochs without a better one.
+        Training stops after this many epochs without a better one.
 
     Returns
     -------
     DataFrame
-        One row an epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
+        One row per epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
     """
     counts = np.bincount(codes[fit]).astype(float)
     loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32))
@@ -147,18 +167,14 @@ def train(
     epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
     targets = torch.from_numpy(codes)
-    cpu = torch.device("cpu")
-    precision = encoders.choose("auto", cpu)
-    history, best_score, best_epoch, best = [], None, None, None
+    history, best_score, best_epoch, best = [], None, 0, None
     for epoch in range(1, epochs + 1):
         network.train()
         total = 0.0
         # Batches of equal size: a last batch of one row would break batch normalisation.
         for rows in np.array_split(fit[torch.randperm(len(fit)).numpy()], n_batches):
             optimiser.zero_grad()
-            with encoders.autocast(precision, cpu):
-                outputs = network(rows_of(X, rows))
-            loss = loss_of(outputs.float(), targets[rows])
+            loss = loss_of(network(rows_of(X, rows)), targets[rows])
             loss.backward()
             optimiser.step()
             schedule.step()
@@ -166,10 +182,8 @@ def train(
         validation_loss, uar = math.nan, math.nan
         if len(held):
             outputs = run(network, X, held)
-            present = np.bincount(codes[held], minlength=len(counts)) > 0
             validation_loss = loss_of(outputs, targets[held]).item()
-            hit = (outputs.argmax(1) == targets[held]).numpy()
-            uar = float(np.mean([hit[codes[held] == k].mean() for k in np.flatnonzero(present)]))
+            uar = recall_score(codes[held], outputs.argmax(1), labels=np.unique(codes[held]), average="macro")
         history.append((epoch, total / len(fit), validation_loss, uar))
         score = (uar, -validation_loss)
         if not len(held) or best_score is None or score > best_score:
@@ -182,31 +196,3 @@ def train(
     network.eval()
     table = pd.DataFrame(history, columns=["epoch", "train_loss", "validation_loss", "validation_uar"])
     return table.assign(kept=table["epoch"] == best_epoch)
-
-
-def fit_temperature_on(network: nn.Sequential, X: np.ndarray, codes: np.ndarray, held: np.ndarray) -> float:
-    """Make a network as confident as it is right on held-out rows, by one temperature (Guo et al. 2017).
-
-    The last layer is divided by the temperature that `temperature.fit` finds; no decision changes.
-
-    Parameters
-    ----------
-    network : Sequential
-        Trained; its last layer is linear, and is changed in place.
-    X : ndarray, shape=(n, ...)
-    codes : ndarray of int, shape=(n,)
-    held : ndarray of int
-        Rows that were not trained on.
-
-    Returns
-    -------
-    float
-        The temperature; 1 without held-out rows.
-    """
-    if not len(held):
-        return 1.0
-    best = temperature.fit_temperature(run(network, X, held).double().numpy(), codes[held], balanced=True)
-    with torch.no_grad():
-        network[-1].weight /= best
-        network[-1].bias /= best
-    return best

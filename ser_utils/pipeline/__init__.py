@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "execution": ["NotebookFailed"],
-        "keys": ["Notebook", "corpus_fingerprint", "fingerprints"],
+        "keys": ["Notebook", "corpus_fingerprint", "fingerprints", "versions"],
         "report": ["STORY"],
         "running": ["PROFILES", "parse_parameter", "run"],
         "workspace": ["SCORE_COLUMNS", "Workspace"],

@@ -6,10 +6,10 @@ import json
 import shutil
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,22 +29,10 @@ class NotebookFailed(RuntimeError):
 
 
 def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = "") -> dict:
-    """Run one notebook through papermill; its executed copy goes to `reports/<corpus>/`.
+    """Run one notebook through papermill; its executed copy goes to `reports/<workspace>/`.
 
-    Parameters
-    ----------
-    book : Notebook
-    given : dict
-        Parameters to pass; all of them declared by the notebook.
-    workspace : Workspace
-        Of the corpus.
-    scheduler : str
-        Address of a Dask scheduler to compute on; this machine when empty.
-
-    Returns
-    -------
-    dict
-        Its entry in `run.json`: seconds, memory, and what it wrote.
+    `given` are parameters that it declares, `scheduler` the address of a Dask scheduler (empty: this machine). Returns
+    its entry in `run.json`: parameters, seconds, memory, and what it wrote.
 
     Raises
     ------
@@ -54,52 +42,33 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
         If a cell raises that: then it is the data or the arguments that are unusable.
     """
     import nbformat
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
 
-    workspace.reports.mkdir(parents=True, exist_ok=True)
+
     executed = workspace.reports / f"{book.name}.ipynb"
     kept = workspace.reports / f"{book.name}.failed.ipynb"
-    with tempfile.TemporaryDirectory(prefix="ser-") as name:
-        folder = Path(name)
-        partial, written = folder / executed.name, folder / "written"
+    kept.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        partial, written = Path(folder, executed.name), Path(folder, "written")
         written.touch()
-        lacking: list[str] = []
         started = time.perf_counter()
         try:
-            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, scheduler))
+            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, workspace, scheduler))
             made = set(written.read_text(encoding="utf-8").splitlines())
-            lacking = [
-                table for table in book.writes if _below(workspace.tables / f"{table}.parquet", workspace) not in made
-            ]
+            lacking = [name for name in book.writes if _below(workspace.tables / f"{name}.parquet", workspace) not in made]
             if lacking:
-                raise RuntimeError(
-                    f"declares the tables {', '.join(lacking)} (metadata ser.writes) and did not save them"
-                )
+                names = ", ".join(lacking)
+                raise NotebookFailed(f"declares the tables {names} (metadata ser.writes) and did not save them")
         except Exception as error:
-            where = book.name
             if partial.exists():
                 with replacing(kept) as temporary:
                     shutil.copyfile(partial, temporary)
-                if not lacking:
-                    where += _cell(book, partial)
-            papermills = isinstance(error, PapermillExecutionError)
-            said = f"{error.ename}: {error.evalue}" if papermills else str(error) or type(error).__name__
-            if isinstance(error, DeadKernelError) or isinstance(
-                error.__context__, DeadKernelError
-            ):  # or met in clearing up
-                said = "the kernel died, perhaps because memory ran out: try --profile quick or shorter segments"
-            if papermills and error.ename == "SerError":
-                raise SerError(f"{where}: {error.evalue} (executed so far: {kept})") from None
-            raise NotebookFailed(f"{where}: {said.strip().splitlines()[0]}\nexecuted so far: {kept}") from error
+            raise _failure(book, error, kept) from error
         seconds = time.perf_counter() - started
         notebook = nbformat.read(partial, 4)
     notebook.metadata.pop("papermill", None)  # times and paths of this machine
     with replacing(executed) as temporary:
         nbformat.write(notebook, temporary)
-    kept.unlink(missing_ok=True)
     return {
-        "title": book.title,
         "parameters": book.defaults | given,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
@@ -109,10 +78,29 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
     }
 
 
-def _papermill(book: Notebook, given: dict, partial: Path, written: Path, scheduler: str) -> None:
+def _failure(book: Notebook, error: Exception, kept: Path) -> SerError | NotebookFailed:
+    """What to tell of an error: notebook, cell, what is wrong, and where the copy executed so far is."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    where = book.name
+    if kept.exists() and not isinstance(error, NotebookFailed):
+        where += _cell(book, kept)
+    said = str(error) or type(error).__name__
+    if isinstance(error, PapermillExecutionError):
+        if error.ename == "SerError":
+            return SerError(f"{where}: {error.evalue} (executed so far: {kept})")
+        said = f"{error.ename}: {error.evalue}"
+    if isinstance(error, DeadKernelError) or isinstance(error.__context__, DeadKernelError):  # or met in clearing up
+        said = "the kernel died, perhaps because memory ran out: try --profile quick or shorter segments"
+    return NotebookFailed(f"{where}: {said.strip().splitlines()[0]}\nexecuted so far: {kept}")
+
+
+def _papermill(book: Notebook, given: dict, partial: Path, written: Path, workspace: Workspace, scheduler: str) -> None:
     from papermill import execute_notebook
 
-    run = {"notebook": book.name, "reads": book.reads, "writes": book.writes, "record": str(written)}
+    run = {"notebook": book.name, "workspace": workspace.slug, "record": str(written)}
+    run |= {"reads": book.reads, "writes": book.writes}
     environment = {**_KERNEL_ENV, "SER_RUN": json.dumps(run), features.VARIABLE: scheduler}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries that run notebooks, about each other
@@ -139,9 +127,10 @@ def _kernel_manager(environment: dict[str, str], sockets: Path) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     class ThisInterpreter(AsyncKernelManager):
-        # Sockets in a folder that only this user can open, instead of ports on the loopback device.
-        transport = "ipc"
-        ip = str(sockets / "kernel")
+        if sys.platform != "win32":
+            # Sockets in a folder that only this user can open, instead of ports on the loopback device.
+            transport = "ipc"
+            ip = str(sockets / "kernel")
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -166,35 +155,23 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
     """
     import psutil
 
-    failure: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  handed to the main thread
-            failure.append(error)
-
-    thread = threading.Thread(target=guarded, daemon=True)
     this, peak, largest = psutil.Process(), 0, 0
-    before = {child.pid for child in this.children()}
-    seen: set[psutil.Process] = set()
-    thread.start()
-    try:
-        while thread.is_alive():
-            started = time.perf_counter()
-            children = {child for child in this.children(recursive=True) if child.pid not in before}
-            sizes = [_memory(child) for child in children & seen]
-            seen = children
-            peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
-            thread.join(max(0.2, 20 * (time.perf_counter() - started)))
-    except BaseException:
-        for child in this.children(recursive=True):
-            if child.pid not in before:
+    before, seen = set(this.children()), set()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            while not running.done():
+                started = time.perf_counter()
+                children = set(this.children(recursive=True)) - before
+                sizes = [_memory(child) for child in children & seen]
+                seen = children
+                peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
+                wait([running], timeout=max(0.2, 20 * (time.perf_counter() - started)))
+        except BaseException:
+            for child in set(this.children(recursive=True)) - before:
                 child.kill()
-        thread.join(10)
-        raise
-    if failure:
-        raise failure[0]
+            raise
+        running.result()
     return peak, largest
 
 
@@ -206,13 +183,13 @@ def _memory(process) -> int:
     import psutil
 
     try:
-        try:
-            held = process.memory_full_info()
-        except psutil.AccessDenied:  # macOS, without more rights
-            return process.memory_info().rss
-    except psutil.Error:
-        return 0  # it has ended
-    return getattr(held, "pss", held.uss)
+        held = process.as_dict(["memory_full_info", "memory_info"], ad_value=None)
+    except psutil.NoSuchProcess:
+        return 0
+    full, plain = held["memory_full_info"], held["memory_info"]
+    if full:
+        return getattr(full, "pss", full.uss)
+    return plain.rss if plain else 0  # macOS, without more rights
 
 
 def _cell(book: Notebook, executed: Path) -> str:

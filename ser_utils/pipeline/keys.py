@@ -1,4 +1,4 @@
-"""What a notebook depends on, as content hashes: the ground on which `ser run` skips it or runs it again.
+"""What a notebook's results depend on, as content hashes: `ser run` skips a notebook or runs it again by comparing them.
 
 Nothing is compared by time, and nothing heavy is imported: finding that nothing changed takes a second.
 """
@@ -10,37 +10,21 @@ import json
 import platform
 import re
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 
-from ser_utils import ROOT, SerError, __version__, digest
+from ser_utils import ROOT, SerError, __version__, digest, features
 
 # What does not change any result. `data` stays in the key: paths stand in the clips table.
 _NOT_IN_KEY = {"out", "jobs"}
-_PACKAGES = [
-    "numpy",
-    "pandas",
-    "scipy",
-    "scikit-learn",
-    "torch",
-    "torchaudio",
-    "transformers",
-    "librosa",
-    "opensmile",
-    "soundfile",
-    "matplotlib",
-    "seaborn",
-    "joblib",
-    "papermill",
-    "nbconvert",
-]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Notebook:
     """A notebook's source, as far as running it needs."""
 
@@ -78,18 +62,9 @@ class Notebook:
             ser = content["metadata"].get("ser", {})
         except (ValueError, KeyError) as error:
             raise SerError(f"{path.name} is not a readable notebook ({error}); restore it from git") from error
-        defaults = {}
-        for cell in cells:
-            if "parameters" in cell["metadata"].get("tags", []):
-                defaults |= _assignments(cell["source"])
-        return cls(
-            path,
-            cells,
-            tuple(ser.get("reads", [])),
-            tuple(ser.get("writes", [])),
-            tuple(ser.get("figures", [])),
-            defaults,
-        )
+        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        reads, writes, figures = (tuple(ser.get(name, ())) for name in ("reads", "writes", "figures"))
+        return cls(path, cells, reads, writes, figures, _assignments("\n".join(tagged)))
 
 
 def _assignments(source: str) -> dict:
@@ -107,81 +82,64 @@ def _assignments(source: str) -> dict:
 
 
 def fingerprints(book: Notebook, given: dict, tables: Path, corpus: str) -> dict[str, str]:
-    """Content hashes of all that a notebook's results depend on, by kind.
+    """Content hashes of all that a notebook's results depend on, by kind. No model is loaded.
 
-    Parameters
-    ----------
-    book : Notebook
-    given : dict
-        Parameters passed to it; its own defaults stand for the others.
-    tables : Path
-        Folder of the tables that it reads.
-    corpus : str
-        The corpus's fingerprint.
+    `given` are the parameters passed to it (its own defaults stand for the others), `tables` the folder of the tables
+    that it reads, and `corpus` the corpus's fingerprint.
     """
-    effective = book.defaults | given
-    used = {name: value for name, value in effective.items() if name not in _NOT_IN_KEY}
+    used = {name: value for name, value in (book.defaults | given).items() if name not in _NOT_IN_KEY}
+    encoder, package = str(used.get("encoder", "")), ROOT / "ser_utils"
+    weights = sorted(package.glob("*/weights/**/*")) + (sorted(Path(encoder).rglob("*")) if encoder else [])
+    source = [[cell["cell_type"], cell["source"], cell["metadata"].get("tags")] for cell in book.cells]
     read = [tables / f"{name}.parquet" for name in book.reads]
     return {
-        "notebook": digest(
-            json.dumps([[c["cell_type"], c["source"], c["metadata"].get("tags")] for c in book.cells]),
-            json.dumps([book.reads, book.writes]),
-        ),
-        "parameters": digest(json.dumps(used, sort_keys=True, default=str)),
-        "module": digest(*(part for path in _sources() for part in (path.name, path))),
-        "tables it reads": digest(*(digest(path) if path.exists() else "missing" for path in read)),
+        "notebook": _hash([source, book.reads, book.writes]),
+        "parameters": _hash(used),
+        "module": _contents(sorted(package.rglob("*.py"))),
+        "versions of packages": _hash(versions()),
+        "tables it reads": digest(*(path if path.exists() else "missing" for path in read)),
         "corpus": corpus,
-        "encoder weights": _weights(str(effective.get("encoder", ""))),
+        "encoder weights": digest(encoder, _contents(weights)),
     }
 
 
-def _sources() -> list[Path]:
-    """All sources of the package: simple, and nothing can be forgotten."""
-    return sorted((ROOT / "ser_utils").rglob("*.py"))
+def _hash(value: object) -> str:
+    return digest(json.dumps(value, sort_keys=True, default=str))
 
 
-def _weights(encoder: str) -> str:
-    """Content hash of the weights that a notebook can use: those of the package, and a local folder's."""
-    folders = sorted((ROOT / "ser_utils").glob("*/weights"))
-    if encoder and Path(encoder).is_dir():
-        folders.append(Path(encoder))
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    return digest(encoder, *(part for path in files for part in (path.name, path)))
+def _contents(paths: list[Path]) -> str:
+    """Hash of files and their names."""
+    return digest(*(part for path in paths if path.is_file() for part in (path.name, path)))
 
 
-def corpus_fingerprint(clips: pd.DataFrame) -> str:
-    """Content hash of a corpus: every recording's bytes and every column but its place on disk."""
-    with ThreadPoolExecutor(4) as pool:  # hashing and reading release the interpreter's lock
-        contents = list(pool.map(lambda path: digest(Path(path)), clips["path"]))
+def corpus_fingerprint(clips: pd.DataFrame, cache: Path) -> str:
+    """Content hash of a corpus: every recording's bytes and every column but its place on disk.
+
+    `cache` is the folder of cached features, where the hashes of recordings that have not changed are kept.
+    """
+    contents = features.content_hashes(clips["path"].tolist(), cache)
     return digest(clips.drop(columns="path").to_csv(index=False), *contents)
 
 
-def provenance() -> dict:
-    """What a run is made with: commit, versions of Python and of the packages, platform."""
-    return {
-        "git": _git(),
-        "versions": {"ser_utils": __version__, "python": platform.python_version(), **_versions()},
-        "platform": platform.platform(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python, of this module and of the installed packages that `requirements.lock` pins."""
+    found = {"python": platform.python_version(), "ser_utils": __version__}
+    lock = ROOT / "requirements.lock"
+    for line in lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else ():
+        name = line.split("==")[0].strip()
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
-def _git() -> dict | None:
-    def ask(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
-
+def provenance() -> dict:
+    """What a notebook is run with: commit (None outside a git checkout), versions of packages, platform."""
+    git = ["git", "-C", str(ROOT)]
     try:
-        # Figures are products of runs: that they differ says nothing about the sources.
-        changed = ask("status", "--porcelain", "--untracked-files=no", "--", ".", ":!figures")
-        return {"commit": ask("rev-parse", "HEAD").strip(), "dirty": bool(changed.strip())}
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True).returncode != 0
+        found = {"commit": commit, "dirty": changed}
     except (OSError, subprocess.CalledProcessError):
-        return None
+        found = None
+    return {"git": found, "versions": versions(), "platform": platform.platform()}

@@ -6,12 +6,13 @@ Every page is one file that needs nothing beside it: styles and pictures are ins
 from __future__ import annotations
 
 import base64
-import csv
 import json
 import re
 from pathlib import Path
 
-from ser_utils import digest, replacing
+import pandas as pd
+
+from ser_utils import corpora, digest, replacing
 from ser_utils.pipeline.workspace import Workspace
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -19,6 +20,8 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 #: Metrics of the front page's score table, with their headings.
 METRICS = {"uar": "UAR", "wa": "accuracy (WA)", "macro_f1": "macro F1"}
 
+#: Packages whose versions the front page names; `run.json` has all.
+PACKAGES = {"python", "numpy", "pandas", "scikit-learn", "torch", "torchaudio", "transformers", "opensmile", "soxr"}
 
 #: The figures that tell the story, each with the question that it answers.
 STORY = {
@@ -30,29 +33,22 @@ STORY = {
 }
 
 
-def version(pages: list[tuple[str, str]]) -> str:
-    """Hash of all that the pages' look depends on: templates, this module, and the list of notebooks."""
-    sources = [*sorted(TEMPLATES.glob("*")), Path(__file__)]
-    return digest(json.dumps(pages), *(path for path in sources if path.is_file()))
+def version(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> str:
+    """Hash of all that a notebook's page depends on: the executed copy, templates, this module, the list of notebooks."""
+    sources = [*sorted(path for path in TEMPLATES.iterdir() if path.is_file()), Path(__file__)]
+    return digest(json.dumps(pages), workspace.reports / f"{name}.ipynb", *sources)
 
 
-def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> Path:
-    """Write `reports/<corpus>/<name>.html` from the executed notebook beside it.
+def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> None:
+    """Write `reports/<workspace>/<name>.html` from the executed notebook beside it, with nbconvert's basic template.
 
-    Parameters
-    ----------
-    name : str
-        Name of the notebook, such as "03_baselines".
-    workspace : Workspace
-        Of the corpus.
-    pages : list of (str, str)
-        Name and title of every notebook, in order, for the links to the previous and the next page.
+    `pages` are name and title of every notebook, in order, for the links to the previous and the next page.
     """
     import nbformat
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(workspace.reports / f"{name}.ipynb", 4)
-    heading = dict(pages)[name]
+    position, heading = [page for page, _ in pages].index(name), dict(pages)[name]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             heading = ([heading] + re.findall(r"^#+\s+(.+?)\s*$", cell.source, re.M))[-1]
@@ -60,41 +56,27 @@ def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) ->
             cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)", r"](\1.html\2)", cell.source)
         else:
             cell.metadata["alt"] = "Figure under the heading " + re.sub(r"[*_`]", "", heading)
-            cell.outputs = [output for output in map(_tidy, cell.outputs) if output is not None]
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(notebook)
-    position = [page for page, _ in pages].index(name)
-    target = workspace.reports / f"{name}.html"
-    text = _template("page.html").render(
-        title=dict(pages)[name],
-        label=workspace.label,
-        synthetic="synthetic" in workspace.label,
-        body=body,
-        pages=pages,
-        name=name,
-        number=name[:2],
-        previous=pages[position - 1] if position else None,
-        following=pages[position + 1] if position + 1 < len(pages) else None,
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        highlighting=_highlighting(),
-    )
-    with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return target
+    about = {
+        **_common(workspace),
+        "name": name,
+        "title": dict(pages)[name],
+        "pages": pages,
+        "previous": pages[position - 1] if position else None,
+        "following": pages[position + 1] if position + 1 < len(pages) else None,
+        "highlighting": _highlighting(),
+    }
+    exporter = HTMLExporter(template_file=str(TEMPLATES / "page.html.j2"), exclude_input_prompt=True)
+    exporter.exclude_output_prompt = True
+    exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)  # bars' last state
+    body, _ = exporter.from_notebook_node(notebook, {"ser": about})
+    with replacing(workspace.reports / f"{name}.html") as temporary:
+        temporary.write_text(body, encoding="utf-8")
 
 
-def write_index(workspace: Workspace, record: dict, books: list) -> Path:
-    """Write `reports/<corpus>/index.html`.
+def write_index(workspace: Workspace, record: dict, books: list) -> None:
+    """Write the front page, `reports/<workspace>/index.html`, from `run.json` and all notebooks, in order."""
+    import jinja2
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Of the corpus.
-    record : dict
-        The content of `run.json`.
-    books : list of pipeline.Notebook
-        All notebooks, in order.
-    """
     entries = record["notebooks"]
     pages, story = [], []
     for book in books:
@@ -104,81 +86,57 @@ def write_index(workspace: Workspace, record: dict, books: list) -> Path:
         story += [(STORY[path.stem], path.stem, _embedded(path), book.name) for path in told]
         figures = [path for path in figures if path not in told]
         chosen = [path for path in figures if not book.main_figures or path.stem in book.main_figures]
-        pages.append(
-            {
-                "name": book.name,
-                "number": book.name[:2],
-                "title": re.sub(r"^\d\d · ", "", book.title),
-                "entry": entry,
-                "figures": [(path.stem, _embedded(path)) for path in chosen if path.exists()],
-                "more": len(figures) - len(chosen),
-            }
-        )
-    days = sorted(entry["finished"][:10] for entry in entries.values() if "finished" in entry)
-    text = _template("index.html").render(
+        page = {"name": book.name, "number": book.name[:2], "title": re.sub(r"^\d\d · ", "", book.title), "entry": entry}
+        page["figures"] = [(path.stem, _embedded(path)) for path in chosen if path.exists()]
+        pages.append(page | {"more": len(figures) - len(chosen)})
+    made_by = list(entries.values())
+    days = sorted(entry["finished"][:10] for entry in made_by if "finished" in entry)
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    text = environment.get_template("index.html.j2").render(
+        _common(workspace),
         record=record,
-        label=workspace.label,
-        synthetic="synthetic" in workspace.label,
-        card=_card(record["source"]),
+        commits=[json.loads(text) for text in dict.fromkeys(json.dumps(entry.get("git")) for entry in made_by)],
+        shown=PACKAGES,
+        versions=made_by[-1].get("versions", {}) if made_by else {},
+        mixed=[name for name, entry in entries.items() if entry.get("versions") != made_by[-1].get("versions")],
+        platforms=list(dict.fromkeys(entry.get("platform", "") for entry in made_by)),
+        card=corpora.card(record["source"]),
         pages=pages,
         story=story,
         dates=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         metrics=METRICS,
-        scores=score_rows(workspace.figures / "scores.csv"),
+        scores=_score_rows(workspace.scores),
         chance=1 / max(len(record["emotions"]), 1),
-        seconds=sum(entry["seconds"] for entry in entries.values()),
-        peak=max((entry["peak_memory_mb"] for entry in entries.values()), default=0),
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        seconds=sum(entry["seconds"] for entry in made_by),
+        peak=max((entry["peak_memory_mb"] for entry in made_by), default=0),
     )
-    target = workspace.reports / "index.html"
-    with replacing(target) as temporary:
+    with replacing(workspace.reports / "index.html") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return target
 
 
-def score_rows(path: Path) -> list[dict]:
-    """Rows of the front page's score table: a system each, with its clip-level metrics as numbers.
+def _common(workspace: Workspace) -> dict:
+    """What every page shows."""
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return {"label": workspace.label, "synthetic": "synthetic" in workspace.label, "style": style}
 
-    Parameters
-    ----------
-    path : Path
-        A `scores.csv`; an empty list comes back when it is not there.
 
-    Returns
-    -------
-    list of dict
-        `system`, `encoder`, `segment_seconds`, `seeds`, and `{metric: (value, low, high)}` under `metrics`, in the
-        order of the file; sorted within it by nothing else.
+def _score_rows(path: Path) -> list[dict]:
+    """One row per system of the front page's score table, with its clip-level metrics, in the order of `scores.csv`.
+
+    A row has `system`, `encoder`, `segment_seconds`, `seeds` (texts) and `metrics`: `{metric: (value, low, high)}`.
     """
     if not path.exists():
         return []
-    rows: dict[tuple, dict] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
-            if line["level"] != "clip" or line["metric"] not in METRICS:
-                continue
-            key = (line["system"], line["encoder"], line["segment_seconds"])
-            row = rows.setdefault(
-                key,
-                {
-                    "system": key[0],
-                    "encoder": key[1],
-                    "segment_seconds": key[2],
-                    "seeds": line["seeds"],
-                    "metrics": {},
-                },
-            )
-            row["metrics"][line["metric"]] = tuple(float(line[column] or "nan") for column in ("value", "low", "high"))
-    return list(rows.values())
-
-
-def _template(name: str):
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-        f"{name}.j2"
-    )
+    scores = pd.read_csv(path, dtype=str, keep_default_na=False)
+    scores = scores[(scores["level"] == "clip") & scores["metric"].isin(METRICS)]
+    numbers = ["value", "low", "high"]
+    scores[numbers] = scores[numbers].apply(pd.to_numeric, errors="coerce")
+    names = ["system", "encoder", "segment_seconds", "seeds"]
+    return [
+        {**dict(zip(names, key, strict=True)), "metrics": {row.metric: (row.value, row.low, row.high) for row in rows.itertuples()}}
+        for key, rows in scores.groupby(names, sort=False)
+    ]
 
 
 def _highlighting() -> str:
@@ -191,29 +149,3 @@ def _highlighting() -> str:
 
 def _embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _card(source: str) -> dict[str, str]:
-    """The corpus's card as `{field: text}`, from the registry."""
-    from ser_utils import corpora
-
-    corpus = corpora.card(source)
-    fields = {
-        "Corpus": "title",
-        "Language": "language",
-        "What it is": "description",
-        "Licence": "licence",
-        "Citation": "citation",
-    }
-    return {name: str(getattr(corpus, field)) for name, field in fields.items() if getattr(corpus, field, None)}
-
-
-def _tidy(output: dict) -> dict | None:
-    """An output as a page can show it, or None: progress bars end in their last state, widgets need a live kernel."""
-    if output["output_type"] == "stream":
-        lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in output["text"].split("\n")]
-        text = "\n".join(re.sub(r"\x1b\[A", "", line) for line in lines).strip("\n")
-        return {**output, "text": text + "\n"} if text.strip() else None
-    if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
-        return None
-    return output

@@ -6,43 +6,27 @@ every figure says what it was made from, and `ser run` knows what each notebook 
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from ser_utils import ROOT, SerError, corpora, digest, replacing
+from ser_utils.pipeline.keys import Notebook
 
-#: Columns of `scores.csv`, in order (DESIGN, "Commands").
-SCORE_COLUMNS = [
-    "corpus",
-    "system",
-    "encoder",
-    "segment_seconds",
-    "level",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "seeds",
-    "speakers",
-    "clips",
-]
+#: Columns of `scores.csv`, in order.
+SCORE_COLUMNS = ["corpus", "system", "encoder", "segment_seconds", "level", "metric", "value", "low", "high", "seeds",
+                 "speakers", "clips"]  # fmt: skip
+
+#: The encoder and the labels of the workspaces that are named after their corpus alone.
+USUAL = {"encoder": "wav2vec2-nano", "labels": "filename"}
 
 # What makes two rows of scores.csv the same measurement.
 _SCORE_KEY = ["corpus", "system", "encoder", "segment_seconds", "level", "metric"]
-
-
-def makers(notebooks: Path) -> dict[str, str]:
-    """Which notebook writes which table: `{table: notebook}`, from the notebooks' metadata."""
-    found = {}
-    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
-        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
-        for table in metadata.get("ser", {}).get("writes", []):
-            found.setdefault(table, path.stem)
-    return found
 
 
 class Workspace:
@@ -54,29 +38,37 @@ class Workspace:
         Name of a corpus, or the path of a CSV.
     out : str or Path, optional
         Folder below which everything is written; the checkout when left out.
+    encoder, labels : str, optional
+        Another encoder, or another set of labels, than the usual ones: they have a workspace of their own. `ser run`
+        gives them to every notebook.
 
     Attributes
     ----------
     label : str
         The corpus as figures and captions name it, such as "demo (synthetic)".
     slug : str
-        Its folder name below `figures/`, `data/processed/` and `reports/`.
+        Name of its folders below `data/processed/` and `reports/`.
     tables, figures, reports, cache : Path
         Folders of tables, figures, executed notebooks, and features.
+    scores : Path
+        The file `scores.csv`.
     """
 
-    def __init__(self, corpus: str | Path = "demo", out: str | Path | None = None):
+    def __init__(
+        self, corpus: str | Path = "demo", out: str | Path | None = None, *, encoder: str | None = None, labels: str | None = None
+    ):
         self.corpus = str(corpus)
         self.label = corpora.label(self.corpus)
-        self.slug = corpora.slug(self.corpus)
+        # Set by `ser run` for the notebook that it runs; empty when a notebook is opened by hand.
+        self._run: dict = json.loads(os.environ.get("SER_RUN", "{}"))
+        self.slug = self._run.get("workspace") or _name(self.corpus, encoder, labels)
         self.root = ROOT if out is None else Path(out).expanduser().resolve()
         self.tables = self.root / "data" / "processed" / self.slug
-        self.figures = self.root / "figures" / self.slug
         self.reports = self.root / "reports" / self.slug
+        self.figures = self.reports / "figures"
+        self.scores = self.reports / "scores.csv"
         self.cache = self.root / "data" / "interim" / "features"
-        # Set by `ser run` for the notebook that it runs; empty when a notebook is opened by hand.
         self._scores: list[pd.DataFrame] = []
-        self._run: dict = json.loads(os.environ.get("SER_RUN", "{}"))
 
     def __repr__(self) -> str:
         return f"Workspace({self.label}: {self.tables})"
@@ -89,33 +81,26 @@ class Workspace:
         SerError
             If it is not there (the message says which notebook makes it), or if the notebook does not declare it.
         """
-        if self._run and name not in [*self._run["reads"], *self._run["writes"]]:
-            raise SerError(
-                f"{self._run['notebook']} reads the table `{name}`, which its metadata ser.reads "
-                f"({', '.join(self._run['reads']) or 'empty'}) does not name: add it there"
-            )
+        self._check_declared("reads", name)
         path = self.tables / f"{name}.parquet"
         if not path.exists():
-            maker = makers(ROOT / "notebooks").get(name)
-            raise SerError(
-                f"the table `{name}` of {self.label} is not there: "
-                + (f"run {maker} first" if maker else "no notebook makes one of that name")
-            )
+            books = (Notebook.read(path) for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))
+            maker = next((book.name for book in books if name in book.writes), None)
+            advice = f"run {maker} first" if maker else "no notebook makes one of that name"
+            if maker and self.slug != corpora.slug(self.corpus):  # notebook 01 opened by hand knows no encoder
+                advice += f", by `ser run` with this encoder and these labels: it belongs into {self.tables}"
+            raise SerError(f"the table `{name}` of {self.label} is not there: {advice}")
         return pd.read_parquet(path)
 
     def save_table(self, table: pd.DataFrame | pd.Series, name: str) -> None:
-        """Write a table to `data/processed/<corpus>/<name>.parquet`, whole or not at all.
+        """Write a table to `data/processed/<workspace>/<name>.parquet`, whole or not at all.
 
         Raises
         ------
         SerError
             If `ser run` runs a notebook that does not declare the table.
         """
-        if self._run and name not in self._run["writes"]:
-            raise SerError(
-                f"{self._run['notebook']} writes the table `{name}`, which its metadata ser.writes "
-                f"({', '.join(self._run['writes']) or 'empty'}) does not name: add it there"
-            )
+        self._check_declared("writes", name)
         frame = table.to_frame() if isinstance(table, pd.Series) else table
         path = self.tables / f"{name}.parquet"
         with replacing(path) as temporary:
@@ -123,9 +108,10 @@ class Workspace:
         self._record(path)
 
     def save_scores(self, scores: pd.DataFrame, *, encoder: str = "", segment_seconds: float | None = None) -> None:
-        """Add a notebook's scores to `figures/<corpus>/scores.csv`.
+        """Add a notebook's scores to `reports/<workspace>/scores.csv`.
 
-        Called again from the same notebook it adds to what that run of the notebook saved; a rerun replaces it.
+        Called again from the same notebook it adds to what that run saved; a rerun replaces it. Scores saved from a
+        notebook that was opened by hand replace those of the same systems, until `ser run` runs that notebook again.
 
         Parameters
         ----------
@@ -149,29 +135,34 @@ class Workspace:
         missing = [column for column in SCORE_COLUMNS if column not in part]
         if missing:
             raise SerError(f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns")
-        notebook = self._run.get("notebook") or Path(os.environ.get("JPY_SESSION_NAME", "by_hand")).stem
-        path = self.tables / f"scores_{notebook}.csv"
         self._scores = [*self._scores, part[SCORE_COLUMNS]]
-        with replacing(path) as temporary:
-            pd.concat(self._scores).drop_duplicates(_SCORE_KEY, keep="last").to_csv(temporary, index=False)
-        self._record(path)
+        # As text: no number changes by passing through, so a file is the same whenever the scores are.
+        text = io.StringIO(pd.concat(self._scores).to_csv(index=False))
+        new = pd.read_csv(text, dtype=str, keep_default_na=False).drop_duplicates(_SCORE_KEY, keep="last")
+        hand = self.tables / "scores_by_hand.csv"
+        old = _read_scores(hand)
+        if self._run:
+            path = self.tables / f"scores_{self._run['notebook']}.csv"
+            _write_scores(new, path)
+            self._record(path)
+            rest = pd.concat([old, new, new]).drop_duplicates(_SCORE_KEY, keep=False)  # what this run does not renew
+        else:
+            rest = pd.concat([old, new]).drop_duplicates(_SCORE_KEY, keep="last")
+        if hand.exists() or not rest.empty:
+            _write_scores(rest, hand)
         self.merge_scores()
 
     def merge_scores(self) -> None:
-        """Join the notebooks' parts into `figures/<corpus>/scores.csv`, in the notebooks' order."""
-        parts = sorted(self.tables.glob("scores_*.csv"))
-        if not parts:
-            return
-        # As text: no number changes by passing through, so the file is the same whenever the scores are.
-        whole = pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts])
-        text = whole.drop_duplicates(_SCORE_KEY, keep="first").to_csv(index=False)
-        path = self.figures / "scores.csv"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            with replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        """Join the notebooks' parts into `scores.csv`, in the notebooks' order; what was saved by hand wins."""
+        parts = [_read_scores(path) for path in sorted(self.tables.glob("scores_[0-9]*.csv"))]
+        by_hand = _read_scores(self.tables / "scores_by_hand.csv")
+        runs = pd.concat([by_hand[:0], *parts]).drop_duplicates(_SCORE_KEY)
+        whole = pd.concat([runs, by_hand]).drop_duplicates(_SCORE_KEY, keep="last")
+        if not whole.empty:
+            _write_scores(whole, self.scores)
 
     def save_figure(self, figure, name: str, *, clips: pd.DataFrame | None = None) -> None:
-        """Write a figure to `figures/<corpus>/<name>.png`, with the corpus and its size at the foot.
+        """Write a figure to `reports/<workspace>/figures/<name>.png`, with the corpus and its size at the foot.
 
         Parameters
         ----------
@@ -184,16 +175,8 @@ class Workspace:
         figure = figure if hasattr(figure, "savefig") else figure.get_figure()
         if not any(text.get_gid() == "ser-foot" for text in figure.texts):
             # Below the figure's own area, where no label can be; bbox_inches="tight" then takes it in.
-            figure.text(
-                0.995,
-                -0.01,
-                self._foot(clips),
-                ha="right",
-                va="top",
-                fontsize=7.5,
-                color="#667085",
-                gid="ser-foot",
-            )
+            foot = {"ha": "right", "va": "top", "fontsize": 7.5, "color": "#667085", "gid": "ser-foot"}
+            figure.text(0.995, -0.01, self._foot(clips), **foot)
         path = self.figures / f"{name}.png"
         with replacing(path) as temporary:
             # Without the library's version in the file, equal figures are equal bytes.
@@ -201,7 +184,7 @@ class Workspace:
         self._record(path)
 
     def save_recognizer(self, recognizer) -> Path:
-        """Keep a trained recognizer in `data/processed/<corpus>/recognizer`, and return that folder."""
+        """Keep a trained recognizer in `data/processed/<workspace>/recognizer`, and return that folder."""
         folder = recognizer.save(self.tables / "recognizer")
         for path in sorted(file for file in folder.rglob("*") if file.is_file()):
             self._record(path)
@@ -215,18 +198,23 @@ class Workspace:
         # An index without a name is a row number unless it is text; with one it is a column like the others.
         numbered = table.index.nlevels == 1 and not named and is_integer_dtype(table.index)
         rows = table.reset_index() if named or not (table.index.is_unique and table.columns.is_unique) else table
-        styled = rows.style.format(precision=precision, na_rep="–").set_caption(
-            f"{caption} · {self.label}" if caption else self.label
-        )
+        title = f"{caption} · {self.label}" if caption else self.label
+        styled = rows.style.format(precision=precision, na_rep="–").set_caption(title)
         if named or numbered:
             styled = styled.hide(axis="index")
-        words = (
-            [column for column in rows.columns if not is_numeric_dtype(rows[column])] if rows.columns.is_unique else []
-        )
-        left = [{"selector": "", "props": "text-align: left"}]
-        styled = styled.set_table_styles({column: left for column in words})
+        if rows.columns.is_unique:
+            left = [{"selector": "", "props": "text-align: left"}]
+            words = [column for column in rows.columns if not is_numeric_dtype(rows[column])]
+            styled = styled.set_table_styles({column: left for column in words})
         # Named by content: pandas would draw a new random name for the same table in every run.
         display(styled.set_uuid(digest(rows.to_csv(), caption)[:8]))
+
+    def _check_declared(self, verb: str, name: str) -> None:
+        if self._run and name not in [*self._run[verb], *self._run["writes"]]:
+            raise SerError(
+                f"{self._run['notebook']} {verb} the table `{name}`, which its metadata ser.{verb} "
+                f"({', '.join(self._run[verb]) or 'empty'}) does not name: add it there"
+            )
 
     def _foot(self, clips: pd.DataFrame | None) -> str:
         if clips is None and (self.tables / "clips.parquet").exists():
@@ -240,3 +228,27 @@ class Workspace:
         if self._run:
             with open(self._run["record"], "a", encoding="utf-8") as record:
                 record.write(f"{path.relative_to(self.root).as_posix()}\n")
+
+
+def _name(corpus: str, encoder: str | None, labels: str | None) -> str:
+    """Name a workspace after its corpus and what differs from the usual: "nemo", "shemo+modified", "mine-3f2a9c+wavlm"."""
+    special = [labels] if labels not in (None, USUAL["labels"]) else []
+    if encoder not in (None, USUAL["encoder"]):
+        path = Path(encoder).expanduser()
+        special.append(f"{path.resolve().name}-{digest(str(path.resolve()))[:6]}" if path.is_dir() else encoder)
+    return re.sub(r"[^\w.+-]+", "_", "+".join([corpora.slug(corpus), *special]))
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Scores as text; without a file, a table without rows."""
+    if not path.exists():
+        return pd.DataFrame(columns=SCORE_COLUMNS, dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _write_scores(scores: pd.DataFrame, path: Path) -> None:
+    """Write scores, unless they stand there already."""
+    text = scores.to_csv(index=False, lineterminator="\n")
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")

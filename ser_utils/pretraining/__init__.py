@@ -5,8 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "objectives": ["corrupt", "mask_frames", "start_filters"],
-        "run": ["OBJECTIVES", "Recipe", "code_counts", "nano_config", "pretrain"],
-        "speech": ["prepare", "sound_files"],
+        "objectives": ["as_products", "corrupt", "mask_frames"],
+        "recipe": ["Recipe", "nano_config"],
+        "run": ["OBJECTIVES", "pretrain"],
+        "speech": ["HELD_BACK", "code_counts", "hold_back", "prepare"],
     },
 )

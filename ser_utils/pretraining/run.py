@@ -12,8 +12,10 @@ Two objectives behind one function, `pretrain`:
     acoustic ones: HuBERT's second iteration.
 
 Everything random in step k is drawn from generators seeded with (seed, k), so a run that was killed and resumed
-follows the trajectory of an unbroken one. With `minutes` the learning rate follows the clock, so there the trajectory
-depends on the machine's speed as well.
+follows the trajectory of an unbroken one. The learning rate rises, stays, and falls in the last part of the run
+(warm-up, stable, decay: Hu et al. 2024, arXiv 2404.06395). The checkpoint is of the end of the stable part: a run that
+is resumed for longer goes on from there, and falls again at its new end. With `minutes`, where the fall begins depends
+on the machine's speed.
 """
 
 from __future__ import annotations
@@ -23,149 +25,21 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from ser_utils import SerError, encoders
 from ser_utils.features import MFCCS, RATE, STRIDE
-from ser_utils.pretraining.objectives import Student, Teacher, corrupt, mask_frames, normalise, start_filters
-from ser_utils.pretraining.speech import Speech, fit_codes, nearest, prepare, write_json
+from ser_utils.pretraining.objectives import Student, Teacher, as_products, corrupt, mask_frames, normalise
+from ser_utils.pretraining.recipe import Recipe, nano_config
+from ser_utils.pretraining.speech import Speech, code_columns, codes_of, fit_codes, prepare, write_json
 
 OBJECTIVES = ("clusters", "contrastive")
-
-
-def nano_config(**changes) -> Wav2Vec2Config:
-    """Architecture of `wav2vec2-nano`.
-
-    Two convolutions, 25 ms every 10 ms and then pairs of those, in place of wav2vec 2.0's seven: the front end of
-    every speech recogniser, but learned. On a CPU the seven are most of the cost, these are a tenth of it.
-
-    Parameters
-    ----------
-    **changes
-        Fields of `Wav2Vec2Config` to set otherwise.
-
-    Returns
-    -------
-    Wav2Vec2Config
-        Stride 320, 49 frames for a second, about 2.7 million parameters.
-    """
-    fields = dict(
-        hidden_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=512,
-        conv_dim=(256, 256),
-        conv_kernel=(400, 2),
-        conv_stride=(160, 2),
-        conv_bias=True,
-        # Group norm would take every channel's mean over the clip away, and the long-term spectrum with it.
-        feat_extract_norm="layer",
-        feat_extract_activation="relu",
-        hidden_act="relu",
-        do_stable_layer_norm=True,
-        num_conv_pos_embeddings=32,
-        num_conv_pos_embedding_groups=16,
-        # Regularisation is not what a run of minutes lacks.
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        feat_proj_dropout=0.0,
-        final_dropout=0.0,
-        layerdrop=0.0,
-        # Masks are ours; but 0 here makes transformers 5 leave `masked_spec_embed` out.
-        mask_time_prob=0.05,
-        codevector_dim=128,
-        proj_codevector_dim=128,
-        num_codevectors_per_group=64,
-        num_negatives=50,
-        diversity_loss_weight=0.5,
-        contrastive_logits_temperature=0.1,
-    )
-    fields.update(changes)
-    fields["num_feat_extract_layers"] = len(fields["conv_dim"])
-    return Wav2Vec2Config(**fields)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How `pretrain` trains. The defaults are those of the shipped `wav2vec2-nano`.
-
-    Attributes
-    ----------
-    batch, crop_seconds : int, float
-        Crops in a step and their length [s].
-    learning_rate, warmup, weight_decay : float
-        Peak of AdamW's learning rate; share of the run in which it rises linearly, before it falls linearly to 0.
-    mask_share, mask_frames : float, int
-        Expected share of masked frames; length of one mask, 20 ms each.
-    codes : int
-        k-means codes.
-    unmasked_weight, regression_weight : float
-        Weights of the cross-entropy of frames that are not masked and of the regression, beside 1 for masked frames.
-    noise, room : float
-        Shares of crops that get noise or a second voice, and reverberation.
-    filters : bool
-        Start a long first convolution as windowed sinusoids, mel-spaced, in four phases each, in place of noise.
-    teacher, teacher_layer : str or None, int or None
-        Folder of an earlier checkpoint whose layer's codes are predicted; the middle one when left out.
-    start : str or None
-        Folder of an encoder whose weights to start from.
-    checkpoint_seconds, checkpoint_steps : float, int or None
-        A checkpoint after so many seconds, and after so many steps.
-    log_steps : int
-        Steps a row of `log.csv` averages.
-    model : dict
-        Changes to `nano_config`.
-    """
-
-    batch: int = 6
-    crop_seconds: float = 2.0
-    learning_rate: float = 1.5e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    mask_share: float = 0.4
-    mask_frames: int = 10
-    codes: int = 200
-    unmasked_weight: float = 1.0
-    regression_weight: float = 1.0
-    noise: float = 0.4
-    room: float = 0.15
-    filters: bool = True
-    teacher: str | None = None
-    teacher_layer: int | None = None
-    start: str | None = None
-    checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
-    log_steps: int = 10
-    model: dict = field(default_factory=dict)
-
-
-def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
-    """Count how often each code of a `clusters` run is the target in some speech.
-
-    Parameters
-    ----------
-    speech : Speech
-        As `prepare` returns it.
-    run : path
-        Folder of the run, with its checkpoint.
-
-    Returns
-    -------
-    ndarray of int, shape=(codes,)
-    """
-    centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
-    counts = np.zeros(len(centres), np.int64)
-    for first in range(0, len(speech.acoustics), 20_000):
-        rows = torch.from_numpy(np.array(speech.acoustics[first : first + 20_000, : MFCCS + 3]))
-        counts += np.bincount(nearest(rows, centres).numpy(), minlength=len(centres))
-    return counts
 
 
 # ----------------------------------------------------------------------------------------------------------- the run
@@ -248,35 +122,41 @@ class _Run:
         self.speech, self.out, self.objective, self.recipe, self.seed = speech, out, objective, recipe, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = encoders.choose("auto", self.device)
-        self.step, self.seconds = 0, 0.0
-        self.crop = int(recipe.crop_seconds * RATE) // STRIDE
-        if speech.samples.size // STRIDE < self.crop + 1:
+        self.step, self.seconds, self.heard = 0, 0.0, 0
+        longest = max(recipe.crop_seconds)
+        if speech.frames < longest * RATE // STRIDE + 1:
             raise SerError(
-                f"{speech.samples.size / RATE:.1f} s of speech is less than one crop of {recipe.crop_seconds} s: "
+                f"{speech.frames * STRIDE / RATE:.1f} s of speech is less than one crop of {longest} s: "
                 "name folders with more."
             )
         torch.manual_seed(seed)
         model_config = nano_config(**recipe.model)
-        self.teacher = None
-        centres = saved["centres"].numpy() if saved and saved["centres"] is not None else None
+        if self.device.type == "cpu":  # on one thread, plain products train a quarter faster than fused attention
+            model_config._attn_implementation = "eager"
+        self.teacher, self.codes = None, None
+        self.centres = [] if saved is None else saved["centres"]
         if objective == "clusters":
             if recipe.teacher:
-                self.teacher = Teacher(recipe.teacher, recipe.teacher_layer, centres)
+                self.teacher = Teacher(recipe.teacher, recipe.teacher_layer, self.centres[0] if saved else None)
                 self.teacher.model.to(self.device)
-            if centres is None:
-                centres = self._find_codes()
-        self.centres = None if centres is None else torch.from_numpy(centres)
+            if not saved:
+                self.centres = [torch.from_numpy(book) for book in self._find_codes()]
+            if not self.teacher:
+                self.codes = codes_of(speech.acoustics, self.centres)
         self.student = Student(
             model_config,
             objective,
-            0 if centres is None else len(centres),
+            [len(book) for book in self.centres],
             unmasked_weight=recipe.unmasked_weight,
             regression_weight=recipe.regression_weight,
         )
         if recipe.start and not saved:
             self.student.encoder.load_state_dict(Wav2Vec2Model.from_pretrained(recipe.start).state_dict())
-        elif recipe.filters and not saved:
-            start_filters(self.student.encoder, normalise(self._crops(np.random.default_rng(seed))[0]))
+        elif not saved:
+            begun = encoders.begin(model_config, seed=seed, filters=recipe.filters)
+            self.student.encoder.load_state_dict(begun.state_dict())
+        if self.device.type == "cpu":
+            as_products(self.student.encoder.feature_extractor.conv_layers[0].conv)
         self.student.to(self.device).train()
         decayed = [p for p in self.student.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
@@ -285,73 +165,98 @@ class _Run:
         if saved:
             self.student.load_state_dict(saved["student"])
             self.optimiser.load_state_dict(saved["optimiser"])
-            self.step, self.seconds = saved["step"], saved["seconds"]
+            self.step, self.seconds, self.heard = saved["step"], saved["seconds"], saved["heard"]
             torch.set_rng_state(saved["rng"])
 
     @property
     def hours(self) -> float:
         """Hours of speech heard."""
-        return self.step * self.recipe.batch * self.crop * STRIDE / RATE / 3600
+        return self.heard * STRIDE / RATE / 3600
 
-    def _find_codes(self) -> np.ndarray:
+    def _find_codes(self) -> list[np.ndarray]:
+        sizes, speech = self.recipe.codes, self.speech
         if self.teacher is None:
-            return fit_codes(self.speech.acoustics[:, : MFCCS + 3], self.recipe.codes, seed=self.seed)
+            parts = code_columns(len(sizes))
+            return [
+                fit_codes(speech.acoustics[: speech.frames, part], size, seed=self.seed)
+                for part, size in zip(parts, sizes, strict=True)
+            ]
         rng, frames = np.random.default_rng([self.seed, 1]), []
-        for _ in range(min(100, 1 + self.speech.samples.size // STRIDE // (self.recipe.batch * self.crop))):
-            waves = normalise(self._crops(rng)[0]).to(self.device)
+        for _ in range(min(100, 1 + round(speech.frames * STRIDE / RATE / self.recipe.step_seconds))):
+            waves = normalise(self._waves(*self._crops(rng))).to(self.device)
             frames.append(self.teacher.frames(waves).flatten(0, 1).cpu().numpy())
-        centres = fit_codes(np.concatenate(frames), self.recipe.codes, seed=self.seed)
+        centres = fit_codes(np.concatenate(frames), sizes[0], seed=self.seed)
         self.teacher.centres = torch.from_numpy(centres)
-        return centres
+        return [centres]
 
-    def _crops(self, rng: np.random.Generator) -> tuple[torch.Tensor, np.ndarray]:
+    def _crops(self, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         """Draw crops from anywhere; recordings follow each other, so short ones are heard with their neighbours."""
-        starts = rng.integers(0, self.speech.samples.size // STRIDE - self.crop, self.recipe.batch)
+        seconds = self.recipe.crop_seconds[rng.integers(len(self.recipe.crop_seconds))]
+        crop = int(seconds * RATE) // STRIDE
+        batch = max(1, round(self.recipe.step_seconds / seconds))
+        return rng.integers(0, self.speech.frames - crop, batch), crop
+
+    def _waves(self, starts: np.ndarray, crop: int) -> torch.Tensor:
         # 240 samples more than the grid, for the window of the last frame.
-        size = self.crop * STRIDE + 240
+        size = crop * STRIDE + 240
         waves = np.zeros((len(starts), size), np.float32)
         for wave, start in zip(waves, starts, strict=True):
             piece = self.speech.samples[start * STRIDE : start * STRIDE + size]
             wave[: len(piece)] = piece / 32768
-        return torch.from_numpy(waves), starts
+        return torch.from_numpy(waves)
+
+    def _judge(self, starts: np.ndarray, crop: int, rng: np.random.Generator, *, clean: bool):
+        """Loss of crops, and its parts."""
+        recipe, waves = self.recipe, self._waves(starts, crop)
+        heard = waves if clean else corrupt(waves, rng, noise=recipe.noise, room=recipe.room)
+        frames = int(self.student.encoder._get_feat_extract_output_lengths(waves.shape[1]))
+        mask = mask_frames(rng, len(starts), frames, share=recipe.mask_share, length=recipe.mask_frames)
+        batch = {"rng": rng}
+        if self.objective == "clusters":
+            rows = np.minimum(starts[:, None] + np.arange(frames), len(self.speech.targets) - 1)
+            if self.teacher:
+                with encoders.autocast(self.precision, self.device):
+                    batch["codes"] = self.teacher(normalise(waves).to(self.device))
+            else:
+                batch["codes"] = torch.from_numpy(self.codes[rows]).long().to(self.device)
+            batch["targets"] = torch.from_numpy(self.speech.targets[rows].astype(np.float32)).to(self.device)
+            batch["voiced"] = torch.from_numpy(self.speech.acoustics[rows, MFCCS + 3]).to(self.device)
+        with encoders.autocast(self.precision, self.device):
+            return self.student(normalise(heard).to(self.device), torch.from_numpy(mask).to(self.device), **batch)
+
+    def _held_back(self) -> dict[str, float]:
+        """Loss of masked frames on the same crops of held-back speech every time, nothing added to them."""
+        crop = int(max(self.recipe.crop_seconds) * RATE) // STRIDE
+        last = len(self.speech.targets) - crop - 1
+        if last <= self.speech.frames:
+            return {}
+        starts = np.linspace(self.speech.frames, last, max(2, round(96 * RATE / STRIDE / crop))).astype(int)
+        self.student.eval()
+        with torch.no_grad():
+            parts = self._judge(starts, crop, np.random.default_rng([self.seed, 3]), clean=True)[1]
+        self.student.train()
+        return {"held_back": float(next(iter(parts.values())))}
 
     def _train_step(self, rate: float) -> dict[str, float]:
         rng = np.random.default_rng([self.seed, 2, self.step])
         torch.manual_seed(int(rng.integers(2**31)))
-        waves, starts = self._crops(rng)
-        clean = normalise(waves)
-        noisy = normalise(corrupt(waves, rng, noise=self.recipe.noise, room=self.recipe.room)).to(self.device)
-        frames = int(self.student.encoder._get_feat_extract_output_lengths(waves.shape[1]))
-        recipe = self.recipe
-        mask = mask_frames(rng, recipe.batch, frames, share=recipe.mask_share, length=recipe.mask_frames)
-        batch = {"rng": rng}
-        if self.objective == "clusters":
-            rows = starts[:, None] + np.arange(frames)
-            rows = np.minimum(rows, len(self.speech.targets) - 1)
-            acoustics = torch.from_numpy(self.speech.acoustics[rows])
-            batch["codes"] = (
-                self.teacher(clean.to(self.device))
-                if self.teacher
-                else nearest(acoustics[..., : MFCCS + 3], self.centres).to(self.device)
-            )
-            batch["targets"] = torch.from_numpy(self.speech.targets[rows].astype(np.float32)).to(self.device)
-            batch["voiced"] = acoustics[..., MFCCS + 3].to(self.device)
+        starts, crop = self._crops(rng)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        with encoders.autocast(self.precision, self.device):
-            loss, parts = self.student(noisy, torch.from_numpy(mask).to(self.device), **batch)
+        loss, parts = self._judge(starts, crop, rng, clean=False)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
+        self.heard += len(starts) * crop
         return {k: float(v.detach()) for k, v in {"loss": loss, **parts}.items()}
 
-    def _rate(self, done: float) -> float:
-        """Learning rate when `done` of the run is done: linear up, linear down."""
-        return self.recipe.learning_rate * min(
-            (done + 1e-3) / self.recipe.warmup, max(1 - done, 0) / (1 - self.recipe.warmup)
-        )
+    def _rate(self, done: float, fallen_from: float | None) -> float:
+        """Learning rate when `done` of the run is done, and it falls since `fallen_from` of it was."""
+        up = min(1.0, (self.step + 1) / self.recipe.warmup_steps)
+        down = 1.0 if fallen_from is None else (1 - done) / (1 - fallen_from)
+        return self.recipe.learning_rate * up * down
 
     def train(self, *, minutes: float | None, steps: int | None, progress: bool) -> None:
         """Train until `minutes` or `steps` are reached, all sessions of this run counted together."""
@@ -364,13 +269,26 @@ class _Run:
         bar = tqdm(total=steps or round(minutes * 60), initial=self.step if steps else round(self.seconds),
                    desc="pretrain", unit="step" if steps else "s", disable=not progress)  # fmt: skip
         last = time.monotonic()
-        saved, recent = last, []
+        saved, recent, fallen_from = last, [], None
+
+        def write_row() -> None:
+            row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} | self._held_back()
+            log.write({"step": self.step, "hours": self.hours, "seconds": self.seconds} | row)
+            recent.clear()
+            known = "accuracy" if "accuracy" in row else "perplexity"
+            bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, heard=f"{self.hours:.2f}h")
+
         while True:
             done = self.step / steps if steps else self.seconds / (60 * minutes)
             if done >= 1:
                 break
+            if fallen_from is None and done >= 1 - self.recipe.decay:
+                if recent:
+                    write_row()
+                self._save()  # the last checkpoint: what follows is done again when the run is resumed for longer
+                fallen_from = done
             before = self.hours
-            recent.append(self._train_step(self._rate(done)))
+            recent.append(self._train_step(self._rate(done, fallen_from)))
             now = time.monotonic()
             self.seconds += now - last
             last = now
@@ -378,22 +296,27 @@ class _Run:
             if mark:
                 self._snapshot(mark)
             if self.step % self.recipe.log_steps == 0:
-                row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
-                log.write({"step": self.step, "hours": self.hours, "seconds": self.seconds} | row)
-                recent = []
-                known = "accuracy" if "accuracy" in row else "perplexity"
-                bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, heard=f"{self.hours:.2f}h")
+                write_row()
             bar.update((self.step if steps else round(self.seconds)) - bar.n)
             every = self.recipe.checkpoint_steps
             # Only where a row of the log has just ended, so that a resumed run averages the same steps.
-            if not recent and (now - saved > self.recipe.checkpoint_seconds or (every and self.step % every == 0)):
+            if (
+                fallen_from is None
+                and not recent
+                and (now - saved > self.recipe.checkpoint_seconds or (every and self.step % every == 0))
+            ):
                 self._save()
                 saved = now
+        if recent:
+            write_row()
         bar.close()
-        self._save()
+        if fallen_from is None:
+            self._save()
+        else:
+            self._write()
 
     def _snapshot(self, hours: float) -> None:
-        _save_encoder(self.student.encoder, self.out / "snapshots" / f"{hours:g}h", half=True)
+        _save_encoder(self.student.encoder, self.out / "snapshots" / f"{hours:g}h", half=hours > 0)
 
     def _save(self) -> None:
         state = {
@@ -402,6 +325,7 @@ class _Run:
             "rng": torch.get_rng_state(),
             "step": self.step,
             "seconds": self.seconds,
+            "heard": self.heard,
             "centres": self.centres,
             "objective": self.objective,
             "recipe": asdict(self.recipe),
@@ -410,12 +334,17 @@ class _Run:
         part = self.out / "checkpoint.pt.part"
         torch.save(state, part)
         os.replace(part, self.out / "checkpoint.pt")
+        self._write()
+
+    def _write(self) -> None:
+        """Write the encoder, and what is to be known of it."""
         _save_encoder(self.student.encoder, self.out, half=False)
         facts = {
             "objective": self.objective,
             "steps": self.step,
             "hours_heard": round(self.hours, 3),
             "seconds": round(self.seconds, 1),
+            "core_hours": round(self.seconds * torch.get_num_threads() / 3600, 2),
             "machine": _machine(self.device, self.precision),
             "speech_hours": round(self.speech.hours, 3),
             "speech_clips": self.speech.clips,

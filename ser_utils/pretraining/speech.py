@@ -5,21 +5,22 @@ What pre-training predicts is made here: MFCCs, F0, voicing, energy and log-mel 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
-from ser_utils import SerError, audio
-from ser_utils.features import MELS, RATE, STRIDE, measure_frames
+from ser_utils import SerError, audio, digest, replacing
+from ser_utils.corpora import sound_files
+from ser_utils.features import MELS, MFCCS, RATE, STRIDE, content_hashes, measure_frames
 
-_SOUND_FILES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
-_CACHE_VERSION = 1
+#: Share of the speech that is held back to watch the loss.
+HELD_BACK = 0.03
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,46 +36,48 @@ class Speech:
     targets : ndarray, shape=(frames, dims), float16
         What is regressed, standardised; see `_relative`.
     clips : int
+        Recordings to learn from.
+    frames : int
+        Frames to learn from; those behind them are held back, whole folders, to watch the loss on new voices.
     """
 
     samples: np.ndarray
     acoustics: np.ndarray
     targets: np.ndarray
     clips: int
+    frames: int
 
     @property
     def hours(self) -> float:
-        """Length of the speech."""
-        return self.samples.size / RATE / 3600
+        """Length of the speech to learn from."""
+        return self.frames * STRIDE / RATE / 3600
 
 
-def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
-    """List the sound files in folders and below, sorted.
+def hold_back(files: Sequence[Path], *, share: float = HELD_BACK, seed: int = 0) -> list[Path]:
+    """Choose recordings that are not learned from: whole folders, since a folder is most often a speaker.
 
     Parameters
     ----------
-    folders : path or sequence of paths
-        A path of a file stands for that file.
+    files : sequence of Path
+    share : float
+        The chosen folders hold at most this share of the bytes.
+    seed : int
+        Of the order in which folders are looked at; each is taken where it still fits.
 
     Returns
     -------
     list of Path
-
-    Raises
-    ------
-    SerError
-        If a folder is missing or none of them holds a sound file.
+        In the order of `files`; empty when every folder is too large.
     """
-    folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
-    for folder in folders:
-        if not folder.exists():
-            raise SerError(f"{folder} is not there: name recordings, or folders of them.")
-    below = {f: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SOUND_FILES) for f in folders if f.is_dir()}
-    files = [file for folder in folders for file in below.get(folder, [folder])]
-    if not files:
-        names = ", ".join(map(str, folders))
-        raise SerError(f"no sound files in {names}: name folders that hold .wav, .flac, .ogg or .mp3 recordings.")
-    return files
+    size: dict[Path, int] = {}
+    for file in files:
+        size[file.parent] = size.get(file.parent, 0) + file.stat().st_size
+    folders, room, chosen = list(size), share * sum(size.values()), set()
+    for i in np.random.default_rng(seed).permutation(len(folders)):
+        if size[folders[i]] <= room:
+            chosen.add(folders[i])
+            room -= size[folders[i]]
+    return [file for file in files if file.parent in chosen]
 
 
 def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
@@ -94,39 +97,51 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
         Memory-mapped.
     """
     files = sound_files(folders)
-    key = json.dumps([_CACHE_VERSION, [[str(f), f.stat().st_size] for f in files]])
-    home = Path(cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (home / "done.json").is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        if not (home / "bounds.npy").is_file():
-            _decode(files, home, progress)
-        samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
-        measured = measure_frames(samples, progress=progress)
-        acoustics, targets = _relative(measured, bounds)
-        save_array(home / "acoustics.npy", acoustics)
-        save_array(home / "targets.npy", targets.astype(np.float16))
-        write_json(home / "done.json", {"clips": len(files), "hours": samples.size / RATE / 3600})
+    held = set(hold_back(files))
+    files = [f for f in files if f not in held] + [f for f in files if f in held]
+    home = Path(cache) / digest(str(_CACHE_VERSION), *content_hashes(files, Path(cache)))[:16]
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "lock"):  # another run waits, and finds the arrays
+        if not (home / "done.json").is_file():
+            _fill(files, home, len(held), progress)
     arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
-    return Speech(*arrays, clips=json.loads((home / "done.json").read_text())["clips"])
+    facts = json.loads((home / "done.json").read_text())
+    return Speech(*arrays, clips=facts["clips"], frames=facts["frames"])
 
 
-def _decode(files: list[Path], home: Path, progress: bool) -> None:
+def _fill(files: list[Path], home: Path, held: int, progress: bool) -> None:
+    """Decode and measure; what an interrupted run decoded is kept."""
+    if not (home / "bounds.npy").is_file():
+        _decode(files, home, len(files) - held, progress)
+    samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
+    measured = measure_frames(samples, progress=progress)
+    acoustics, targets = _relative(measured, bounds)
+    save_array(home / "acoustics.npy", acoustics)
+    save_array(home / "targets.npy", targets.astype(np.float16))
+    facts = {"clips": len(files) - held, "held_back": held, "frames": int(np.load(home / "frames.npy"))}
+    write_json(home / "done.json", facts)
+
+
+def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    parts, bounds = [], [0]
-    for path in tqdm(files, desc="decode", unit="file", disable=not progress):
+    parts, bounds, frames = [], [0], 0
+    for i, path in enumerate(tqdm(files, desc="decode", unit="file", disable=not progress)):
         try:
             wave = audio.read(path)
         except SerError:
             continue  # a broken file among thousands is no reason to stop; the count of clips shows it
-        frames = -(-wave.size // STRIDE)
-        whole = np.zeros(frames * STRIDE, np.int16)
+        count = -(-wave.size // STRIDE)
+        whole = np.zeros(count * STRIDE, np.int16)
         whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
         parts.append(whole)
-        bounds.append(bounds[-1] + frames)
+        bounds.append(bounds[-1] + count)
+        if i < learned:
+            frames = bounds[-1]
     if not parts:
         raise SerError(f"none of the {len(files)} sound files could be read.")
     save_array(home / "samples.npy", np.concatenate(parts))
+    save_array(home / "frames.npy", np.asarray(frames))
     save_array(home / "bounds.npy", np.asarray(bounds))
 
 
@@ -204,16 +219,47 @@ def nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     return (centres.square().sum(1) - 2 * vectors @ centres.T).argmin(-1)
 
 
+def code_columns(books: int) -> list[slice]:
+    """Columns of the acoustics that each codebook is about."""
+    return [slice(0, MFCCS + 3)] if books == 1 else [slice(0, MFCCS), slice(MFCCS, MFCCS + 3)]
+
+
+def codes_of(acoustics: np.ndarray, centres: Sequence[torch.Tensor]) -> np.ndarray:
+    """Find the codes of every frame, shape (frames, books), once for a whole run."""
+    parts = []
+    for first in range(0, len(acoustics), 20_000):
+        rows = torch.from_numpy(np.array(acoustics[first : first + 20_000]))
+        books = zip(code_columns(len(centres)), centres, strict=True)
+        parts.append(torch.stack([nearest(rows[:, part], book) for part, book in books], 1).short())
+    return torch.cat(parts).numpy()
+
+
+def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
+    """Count how often each code of a `clusters` run is the target in some speech.
+
+    Parameters
+    ----------
+    speech : Speech
+        As `prepare` returns it.
+    run : path
+        Folder of the run, with its checkpoint.
+
+    Returns
+    -------
+    ndarray of int, shape=(codes,)
+        Of the first codebook.
+    """
+    centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
+    return np.bincount(codes_of(speech.acoustics, centres)[:, 0], minlength=len(centres[0]))
+
+
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write an array whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        np.save(temporary, array)
 
 
 def write_json(path: Path, facts: dict) -> None:
     """Write facts as JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(facts, indent=2) + "\n")
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

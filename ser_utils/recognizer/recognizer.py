@@ -11,19 +11,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import softmax
 
-from ser_utils import SerError, audio, encoders, features, models
-from ser_utils.evaluation import FLOOR
-from ser_utils.recognizer import familiarity
-
-_BATCH = 64  # segments encoded at once
+from ser_utils import SerError, audio, encoders, evaluation, features, models
+from ser_utils.recognizer import familiarity, streaming
 
 MEANING = (
     "A score says which of the actors' portrayals in the training corpus a voice resembles, not what a person feels. It is "
@@ -157,20 +153,19 @@ class EmotionRecognizer:
         SerError
             As calling it does.
         """
-        seconds, samples, blocks = _open(recording, sampling_rate)
+        seconds, samples, blocks = streaming.opened(recording, sampling_rate)
         clip = pd.DataFrame({"clip": [""], "duration": [seconds]})
         segments = audio.cut_segments(clip, seconds=self.config["segment_seconds"], hop=hop)
         sounds: list[pd.DataFrame] = []
-        waves = _cut(_listening(blocks, sounds), segments, samples, self._segment_samples)
+        waves = streaming.cut(streaming.measured(blocks, sounds), segments, samples, self._segment_samples)
         parts = []
-        for batch in _batches(waves):
+        for batch in streaming.batches(waves):
             parts.append(self.probabilities(batch))
             features.give_back_memory()
         parts = np.concatenate(parts)
         table = segments.loc[: len(parts) - 1, ["start", "end"]]  # a damaged file may hold less than its header says
         table[self.labels] = parts
-        # Log-probabilities of segments are averaged, as in `predictions.to_clips`.
-        scores = softmax(np.log(np.maximum(table[self.labels].to_numpy(), FLOOR)).mean(axis=0))
+        scores = evaluation.pool(table[self.labels].to_numpy())
         best_first = [{"label": self.labels[k], "score": float(scores[k])} for k in np.argsort(-scores, kind="stable")]
         reasons = familiarity.unusual(familiarity.summarise(pd.concat(sounds)), self.config["ranges"])
         return Judgement(best_first, table, seconds, reasons)
@@ -219,7 +214,7 @@ class EmotionRecognizer:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, device: str | None = None, precision: str = "auto"
+        cls, folder: str | Path, *, device: str | None = None, precision: str = "fp32"
     ) -> EmotionRecognizer:
         """Load what `save` wrote.
 
@@ -364,71 +359,6 @@ def card(config: dict) -> str:
         ]  # fmt: skip
     use = 'EmotionRecognizer.from_pretrained("FOLDER")("recording.wav")'
     return "\n".join([*lines, "```python", "from ser_utils.recognizer import EmotionRecognizer", use, "```", ""])
-
-
-# ------------------------------------------------------------------------------------------------- a bounded piece at a time
-
-
-def _open(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np.ndarray]]:
-    """Seconds, number of samples at 16 kHz, and the samples in pieces."""
-    if isinstance(recording, (str, Path)):
-        import soundfile
-
-        try:
-            about = soundfile.info(recording)
-        except (soundfile.SoundFileError, OSError):
-            list(audio.stream(recording))  # says what is wrong
-            raise
-        if about.frames == 0:
-            raise SerError(f"{recording} holds no samples: leave it out.")
-        samples = -(-about.frames * audio.SAMPLE_RATE // about.samplerate)
-        return about.frames / about.samplerate, samples, audio.stream(recording)
-    wave = np.asarray(recording)
-    if wave.ndim != 1 or wave.size == 0 or not np.issubdtype(wave.dtype, np.floating):
-        raise SerError(
-            f"a waveform of shape {wave.shape} and type {wave.dtype}: floats of shape (samples,), mono, are wanted"
-        )
-    rate = audio.SAMPLE_RATE if sampling_rate is None else sampling_rate
-    audio.check_rate("the waveform", rate)
-    seconds, wave = wave.size / rate, audio.resample(np.nan_to_num(wave.astype(np.float32)), rate, audio.SAMPLE_RATE)
-    return seconds, wave.size, [wave]
-
-
-def _listening(blocks: Iterable[np.ndarray], sounds: list[pd.DataFrame]) -> Iterator[np.ndarray]:
-    """Pass blocks on, and note what they sound like."""
-    for block in blocks:
-        sounds.append(familiarity.describe_recording(block))
-        yield block
-
-
-def _cut(blocks: Iterable[np.ndarray], segments: pd.DataFrame, samples: int, size: int) -> Iterator[np.ndarray]:
-    """Waveforms of segments from a stream of samples, as `audio.read_segments` cuts them from a whole file."""
-    blocks, wave, begin = iter(blocks), np.empty(0, np.float32), 0
-    for start in segments["start"]:
-        first = audio.first_sample(start, size, samples)
-        stop = min(first + size, samples)
-        while begin + wave.size < stop:
-            block = next(blocks, None)
-            if block is None:  # the header promised more
-                break
-            heard = min(max(0, first - begin), wave.size)
-            wave, begin = np.concatenate([wave[heard:], block]), begin + heard
-        piece = wave[max(0, first - begin) : stop - begin]
-        if piece.size:
-            yield piece if piece.size == size else np.resize(piece, size)
-    for _ in blocks:  # what no segment reaches is listened to as well
-        pass
-
-
-def _batches(waves: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    batch = []
-    for wave in waves:
-        batch.append(wave)
-        if len(batch) == _BATCH:
-            yield np.stack(batch)
-            batch = []
-    if batch:
-        yield np.stack(batch)
 
 
 def _replace_folder(new: Path, old: Path) -> None:

@@ -60,7 +60,7 @@ def test_agreement_is_one_for_twins_and_negative_for_complements():
     a = predictions_of("a", ["anger", "anger", "neutral", "neutral"], truth)
     twin = a.assign(system="twin")
     other = predictions_of("other", ["neutral", "neutral", "anger", "anger"], truth)
-    table = analysis.agreement(analysis.correct(pd.concat([a, twin, other])))
+    table = analysis.correct(pd.concat([a, twin, other])).corr()
     assert table.loc["a", "twin"] == pytest.approx(1) and table.loc["a", "other"] == pytest.approx(-1)
 
 

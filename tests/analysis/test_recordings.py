@@ -75,14 +75,14 @@ def test_f0_of_a_tone_is_found_and_silence_has_none(pitch):
 
 def test_level_peak_and_bandwidth_of_known_signals():
     noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype("float32")
-    seen = analysis.measure_recordings(noise, RATE)
+    seen = analysis.waveform_properties(noise, RATE)
     assert seen["level"] == pytest.approx(-20, abs=0.2) and seen["bandwidth"] == pytest.approx(8000, abs=20)
     # the same noise as if it had been recorded at 8 kHz: nothing above 4 kHz
     spectrum = np.fft.rfft(noise)
     spectrum[len(spectrum) // 2 :] = 0
-    assert analysis.measure_recordings(np.fft.irfft(spectrum), RATE)["bandwidth"] == pytest.approx(4000, abs=150)
-    assert analysis.measure_recordings(np.zeros(RATE, "float32"), RATE)["level"] == -120
-    assert analysis.measure_recordings(np.zeros(3, "float32"), RATE)["bandwidth"] == 0
+    assert analysis.waveform_properties(np.fft.irfft(spectrum), RATE)["bandwidth"] == pytest.approx(4000, abs=150)
+    assert analysis.waveform_properties(np.zeros(RATE, "float32"), RATE)["level"] == -120
+    assert analysis.waveform_properties(np.zeros(3, "float32"), RATE)["bandwidth"] == 0
 
 
 def test_files_are_measured_as_stored_and_equal_recordings_have_equal_content(tmp_path):
@@ -98,8 +98,8 @@ def test_files_are_measured_as_stored_and_equal_recordings_have_equal_content(tm
 
 def test_flat_tops_are_found_and_a_loud_sine_is_not_one():
     sine = tone(200, 1, amplitude=0.8)
-    assert analysis.measure_recordings(sine, RATE)["clipped"] == 0
-    assert analysis.measure_recordings(np.clip(2.5 * sine, -0.9, 0.9), RATE)["clipped"] > 0.05
+    assert analysis.waveform_properties(sine, RATE)["clipped"] == 0
+    assert analysis.waveform_properties(np.clip(2.5 * sine, -0.9, 0.9), RATE)["clipped"] > 0.05
 
 
 def test_the_audit_lists_each_problem_once_a_clip_and_nothing_else():

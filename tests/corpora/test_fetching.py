@@ -16,7 +16,7 @@ from filelock import FileLock
 from small import one_line, write_silence
 
 from ser_utils import SerError, cli, corpora
-from ser_utils.corpora import fetching
+from ser_utils.corpora import resuming
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -80,8 +80,8 @@ def server(tmp_path, monkeypatch):
     server = Server(tmp_path / "server")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr("ser_utils.corpora.cards.HOSTS", ("127.0.0.1",))
-    monkeypatch.setattr("ser_utils.corpora.fetching.BACKOFF", 0.01)
-    monkeypatch.setattr("ser_utils.corpora.fetching.PATIENCE", 0.4)
+    monkeypatch.setattr("ser_utils.corpora.resuming.BACKOFF", 0.01)
+    monkeypatch.setattr("ser_utils.corpora.resuming.PATIENCE", 0.4)
     yield server
     server.shutdown()
     server.server_close()
@@ -302,7 +302,7 @@ def test_only_listed_hosts_are_asked(offer, server, tmp_path, monkeypatch):
 def test_every_address_of_every_card_is_listed_and_encrypted():
     for card in corpora.CORPORA.values():
         for url in itertools.chain.from_iterable(archive.urls for archive in card.archives):
-            fetching._check_host(url)
+            resuming.check_host(url)
             assert url.startswith("https://")
 
 
@@ -435,8 +435,8 @@ def test_two_archives_and_a_plain_file_land_where_shemo_has_them(server, monkeyp
     archives = (
         corpora.Archive((f"{server.url}/female.zip?dl=1",), None, "female"),
         corpora.Archive((f"{server.url}/male.zip?dl=1",), None, "male"),
-        corpora.Archive((f"{server.url}/shemo.json",), optional=True),
-        corpora.Archive((f"{server.url}/modified_shemo.json",), optional=True),
+        corpora.Archive((f"{server.url}/shemo.json",)),
+        corpora.Archive((f"{server.url}/modified_shemo.json",)),
     )
     entry = dataclasses.replace(corpora.CORPORA["shemo"], n_clips=2, names_sha256="", archives=archives)
     monkeypatch.setitem(corpora.CORPORA, "shemo", entry)

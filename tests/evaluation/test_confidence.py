@@ -158,11 +158,11 @@ def test_planted_wrong_labels_are_at_the_top_of_the_suspects():
 
 
 def test_confident_learning_thresholds_spare_an_emotion_that_a_system_underrates():
-    # Sadness never gets more than 0.4, but gets it for sadness: with plain argmax every sad clip would be suspect.
-    rows = [("sadness", 0.6, 0.4)] * 6 + [("anger", 0.9, 0.1)] * 5 + [("anger", 0.55, 0.45)]
+    # Clips of sadness get 0.45 for it: by the highest probability alone each of them would be suspect.
+    rows = [("anger", 0.7, 0.3)] * 6 + [("sadness", 0.55, 0.45)] * 5 + [("sadness", 0.9, 0.1)]
     table = pd.DataFrame({
         "system": "a", "seed": 0, "fold": 0, "clip": [f"c{k}" for k in range(12)], "speaker": "s",
         "emotion": [r[0] for r in rows], "anger": [r[1] for r in rows], "sadness": [r[2] for r in rows],
     })  # fmt: skip
     found = evaluation.suspect_labels(table)
-    assert found["clip"].tolist() == ["c11"] and found["suggested"].tolist() == ["sadness"]
+    assert found["clip"].tolist() == ["c11"] and found["suggested"].tolist() == ["anger"]

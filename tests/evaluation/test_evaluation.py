@@ -1,9 +1,9 @@
 """Folds that do not leak, cross-validation, the predictions table, scores and comparisons."""
 
-import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -175,8 +175,7 @@ def test_cross_validation_judges_every_segment_by_a_model_that_never_heard_its_s
     assert table.loc[test, list(SIX)].to_numpy() == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_table_does_not_depend_on_the_number_of_jobs(monkeypatch):
-    monkeypatch.setattr("ser_utils.evaluation.crossvalidation.WORTH_PROCESSES", 0)
+def test_the_table_does_not_depend_on_the_number_of_jobs():
     clips = make_clips(speakers=5, each=3)
     segments, X = whole(clips, 2), features(clips, 2)
     # Seeded, nested in a pipeline, and sensitive to the order of sums.
@@ -224,8 +223,6 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
     X[:] = 1
     X.flush()
     (tmp_path / "notes").mkdir(), (tmp_path / "joblib").mkdir()
-    monkeypatch.setattr("ser_utils.evaluation.crossvalidation.WORTH_PROCESSES", 0)  # these fits are too quick for processes
-    monkeypatch.setattr("ser_utils.evaluation.crossvalidation._processes_used", -math.inf)
     monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path / "joblib"))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     evaluation.cross_validate(
@@ -237,28 +234,29 @@ def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_map
     for _, blas, openmp, dumped, seed, _ in notes:
         assert blas == openmp == "1" and seed == "7"
         assert int(dumped) < X.nbytes / 10
-    # The first fit is timed in this process, the others run in workers.
-    assert [int(note[0]) == os.getpid() for note in sorted(notes, key=lambda note: note[5])] == [False, False, True]
+    assert str(os.getpid()) not in {note[0] for note in notes}
 
 
-def where_fits_ran(notes):
-    """Process of each fit of a `Reporter` with two jobs."""
-    clips = make_clips(speakers=3)
-    notes.mkdir()
-    evaluation.cross_validate(
-        Reporter(notes), features(clips), whole(clips), clips, folds=evaluation.folds(clips), system="r",
-        n_jobs=2, progress=False,
-    )  # fmt: skip
-    return [int(file.read_text().split()[0]) for file in notes.iterdir()]
+class Waiting(DummyClassifier):
+    """Fits only when another fit has begun, too."""
+
+    def __init__(self, folder=None, random_state=None):
+        super().__init__(strategy="prior", random_state=random_state)
+        self.folder = folder
+
+    def fit(self, X, y):
+        Path(self.folder, str(os.getpid())).touch()
+        until = time.monotonic() + 60
+        while len(list(Path(self.folder).iterdir())) < 2:
+            assert time.monotonic() < until, "the first fit ran alone"
+            time.sleep(0.05)
+        return super().fit(X, y)
 
 
-def test_quick_fits_stay_in_this_process_unless_others_are_running_already(tmp_path, monkeypatch):
-    monkeypatch.setattr("ser_utils.evaluation.crossvalidation._processes_used", -math.inf)
-    assert set(where_fits_ran(tmp_path / "none are running")) == {os.getpid()}
-    monkeypatch.setattr("ser_utils.evaluation.crossvalidation.WORTH_PROCESSES", 0)
-    assert os.getpid() in where_fits_ran(tmp_path / "started after the first fit")
-    monkeypatch.undo()
-    assert os.getpid() not in where_fits_ran(tmp_path / "they are running")
+def test_the_first_fit_does_not_run_alone(tmp_path):
+    clips = make_clips(speakers=2)
+    judge = dict(folds=evaluation.folds(clips), system="w", n_jobs=2, progress=False)
+    evaluation.cross_validate(Waiting(tmp_path), features(clips), whole(clips), clips, **judge)
 
 
 def test_a_run_in_this_process_takes_one_torch_thread_and_gives_the_others_back():
@@ -481,6 +479,16 @@ def test_a_better_system_is_found_better_and_equal_ones_are_not():
     assert equal["low"] < 0 < equal["high"] and equal["p"] > 0.05
 
 
+def test_the_recall_of_an_emotion_that_one_speaker_has_is_compared_without_an_interval():
+    clips = make_clips()
+    tables = [make_predictions(clips, system=s, skill=k, seed=i) for i, (s, k) in enumerate([("a", 2), ("b", 0.1)])]
+    a, b = (table[(table["emotion"] != "fear") | (table["speaker"] == "s03")] for table in tables)
+    found = evaluation.compare(a, b, metric="recall_fear", resamples=200)
+    recalls = [evaluation.recalls(table)["fear"].iloc[0] for table in (a, b)]
+    assert found["difference"] == pytest.approx(recalls[0] - recalls[1])
+    assert np.isnan([found["low"], found["high"]]).all()
+
+
 def test_pairing_makes_the_difference_surer_than_two_separate_intervals():
     clips = make_clips(each=8)
     skills = np.linspace(0, 3, 10)  # the same speakers are hard for both
@@ -505,25 +513,6 @@ def test_systems_that_judged_other_clips_are_not_compared():
         evaluation.compare(a, relabelled)
     with pytest.raises(SerError, match="unknown metric 'f1'"):
         evaluation.compare(a, b, metric="f1")
-
-
-def test_many_comparisons_are_corrected_together():
-    clips = make_clips()
-    table = pd.concat(
-        [
-            make_predictions(clips, system=s, skill=k, seed=i)
-            for i, (s, k) in enumerate([("x", 2), ("y", 1.8), ("z", 0.5)])
-        ]
-    )
-    table = table.reset_index(drop=True)
-    pairs = evaluation.compare_many(table, resamples=1000)
-    assert list(zip(pairs["system"], pairs["other"], strict=True)) == [("x", "y"), ("x", "z"), ("y", "z")]
-    assert pairs["p_holm"].to_numpy() == pytest.approx(evaluation.holm(pairs["p"]))
-    assert (pairs["p_holm"] >= pairs["p"]).all()
-    against = evaluation.compare_many(table, "y", resamples=1000)
-    assert against["system"].eq("y").all() and set(against["other"]) == {"x", "z"}
-    with pytest.raises(SerError, match="no system 'w'"):
-        evaluation.compare_many(table, "w")
 
 
 # ------------------------------------------------------------------------------------------------- published results

@@ -21,6 +21,8 @@ from small_encoders import make_model, save_encoder
 from ser_utils import SerError, audio, cli, corpora, encoders, evaluation, features, pipeline
 from ser_utils.features import cluster
 
+pytestmark = pytest.mark.cluster
+
 # Workers know the module and not its tests.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -238,7 +239,7 @@ def test_content_counts_and_names_do_not(make_clips, encoder, tmp_path):
     assert len(arrays(tmp_path / "cache")) == 1
 
 
-@pytest.mark.parametrize("what", ["audio", "segments", "layer", "bins", "weights", "precision", "code", "order"])
+@pytest.mark.parametrize("what", ["audio", "segments", "layer", "bins", "weights", "precision", "code", "opensmile", "order"])
 def test_changing_anything_that_matters_leads_to_another_array(make_clips, encoder, tmp_path, monkeypatch, what):
     clips = make_clips(1.0, 1.0)
     segments = audio.cut_segments(clips, seconds=0.5)
@@ -263,6 +264,9 @@ def test_changing_anything_that_matters_leads_to_another_array(make_clips, encod
         monkeypatch.setattr(encoder, "precision", "bf16")
     elif what == "code":
         monkeypatch.setattr("ser_utils.features.store.CODE_VERSION", features.CODE_VERSION + 1)
+    elif what == "opensmile":
+        version = metadata.version
+        monkeypatch.setattr(metadata, "version", lambda name: "99.0" if name == what else version(name))
     elif what == "order":
         segments = segments.iloc[::-1]
     after = features.extract(clips, segments, encoder, cache=cache, progress=False, **options)
@@ -276,18 +280,18 @@ def test_changing_anything_that_matters_leads_to_another_array(make_clips, encod
 def test_old_files_are_hashed_once_and_again_when_they_change(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"one")
-    first = store._hashes([str(path)], tmp_path)
+    first = store.content_hashes([str(path)], tmp_path)
     assert not (tmp_path / "audio-hashes.json").exists(), "a file of this moment may still change unseen"
     time.sleep(2.1)
-    assert store._hashes([str(path)], tmp_path) == first
+    assert store.content_hashes([str(path)], tmp_path) == first
     remembered = json.loads((tmp_path / "audio-hashes.json").read_text())
     assert remembered[str(path)][3] == first[0]
     stat = os.stat(path)
     path.write_bytes(b"two")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a copy that keeps times does
-    assert store._hashes([str(path)], tmp_path) != first
+    assert store.content_hashes([str(path)], tmp_path) != first
     (tmp_path / "audio-hashes.json").write_text("{ torn")
-    assert len(store._hashes([str(path)], tmp_path)) == 1
+    assert len(store.content_hashes([str(path)], tmp_path)) == 1
 
 
 def test_the_index_tells_a_reader_what_an_array_is(make_clips, encoder, tmp_path):

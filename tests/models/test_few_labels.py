@@ -6,7 +6,7 @@ import pytest
 
 from ser_utils import SerError, evaluation
 from ser_utils.analysis import tell_speakers
-from ser_utils.models import FewerLabels, LinearProbe
+from ser_utils.models import SVM, FewerLabels, LinearProbe
 
 
 def table(n=240, dims=8, speakers=8, seed=0, voice=0.0):
@@ -45,6 +45,15 @@ def test_all_labels_give_what_the_classifier_itself_gives():
     X, clips = table()
     whole = FewerLabels(LinearProbe()).fit(X, clips.emotion, groups=clips.speaker)
     np.testing.assert_allclose(whole.predict_proba(X), LinearProbe().fit(X, clips.emotion).predict_proba(X))
+
+
+def test_an_estimator_that_takes_groups_is_given_those_of_the_rows_drawn():
+    X, clips = table()
+    model = FewerLabels(SVM(), speakers=0.75, rows=0.5).fit(X, clips.emotion, groups=clips.speaker)
+    kept = model.kept_
+    alone = SVM().fit(X[kept], clips.emotion[kept], groups=clips.speaker[kept])
+    pd.testing.assert_frame_equal(model.estimator_.search_, alone.search_)
+    assert not alone.search_.equals(SVM().fit(X[kept], clips.emotion[kept]).search_), "groups matter here"
 
 
 def test_fewer_labels_score_lower_in_cross_validation_with_every_speaker_judged():

@@ -9,7 +9,9 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ser_utils import SerError, models
@@ -225,9 +227,32 @@ def test_probabilities_of_the_svm_never_overrule_its_decisions():
     X, y = random.normal(size=(240, 3)), np.array(["anger", "fear", "sadness"])[codes]
     X[np.arange(240), (codes + groups) % 3] += 4  # where one speaker's fear is, another's anger
     model = SVM().fit(X, y, groups=groups)
-    kernel = rbf_kernel(model.scaler_.transform(X), model.X_, gamma=model.gamma_)
     assert model.search_["uar"].max() < 1 / 3, "this test needs misleading inner folds"
-    assert (model.predict(X) == model.classes_[model.machine_.decision_function(kernel).argmax(1)]).all()
+    decisions = model.machine_.decision_function(model.scaler_.transform(X))
+    assert (model.predict(X) == model.classes_[decisions.argmax(1)]).all()
+
+
+def test_inner_folds_of_the_svm_are_standardised_with_their_own_training_rows():
+    X, y, groups = vectors(strength=0.5)
+    X[groups == 0] *= 20  # one speaker is far louder: its rows change the statistics of all others
+    model = SVM(C=(0.3, 10.0), gamma=("scale", 0.01)).fit(X, y, groups=groups)
+    codes = np.unique(y, return_inverse=True)[1]
+    parts = models.grouped_splits(codes, groups, 3, 0)
+    for choice in model.search_.itertuples():
+        pipeline = make_pipeline(StandardScaler(), SVC(C=choice.C, gamma=choice.gamma, class_weight="balanced"))
+        decisions = [pipeline.fit(X[fit], codes[fit]).decision_function(X[held]) for fit, held in parts]
+        truth = np.concatenate([codes[held] for _, held in parts])
+        assert choice.uar == pytest.approx(balanced_accuracy_score(truth, np.concatenate(decisions).argmax(1)))
+
+
+def test_the_svm_gives_the_same_where_a_kernel_matrix_would_be_too_large(monkeypatch):
+    X, y, groups = vectors(strength=0.5)
+    small = SVM().fit(X, y, groups=groups)
+    monkeypatch.setattr("ser_utils.models.vectors.DENSE_ROWS", 100)
+    monkeypatch.setattr("ser_utils.models.vectors.rbf_kernel", None)
+    large = SVM().fit(X, y, groups=groups)
+    pd.testing.assert_frame_equal(small.search_, large.search_)
+    np.testing.assert_allclose(small.predict_proba(X), large.predict_proba(X), atol=1e-4)
 
 
 def test_the_linear_probe_finds_what_is_linear_in_many_dimensions_and_weighs_rare_classes_alike():
@@ -277,21 +302,35 @@ def test_training_ends_when_nothing_gets_better():
     assert len(model.history_) == kept + 2 < 40
 
 
-def test_a_network_that_is_too_sure_is_calibrated_on_those_it_watches():
-    network = torch.nn.Sequential(torch.nn.Linear(1, 2))
-    with torch.no_grad():
-        network[0].weight[:] = torch.tensor([[-20.0], [20.0]])
-        network[0].bias[:] = 0
-    X, codes = np.sign(np.arange(400) % 2 - 0.5)[:, None], np.arange(400) % 2
-    codes[:100] = 1 - codes[:100]  # right in three of four cases, and always certain
-    temperature = models.fit_temperature_on(network, X, codes, np.arange(400))
-    assert temperature == pytest.approx(20, rel=1e-3)
-    sure = models.run(network, X).softmax(1).max(1).values.mean().item()
-    assert sure < 0.95
-    network[0].weight.data /= 4
-    models.fit_temperature_on(network, X, codes, np.arange(400))
-    sure = models.run(network, X).softmax(1).max(1).values.mean().item()
-    assert sure == pytest.approx(0.75, abs=0.03)
+def test_a_temperature_makes_confidence_equal_to_accuracy():
+    codes = np.arange(400) % 2
+    logits = 10.0 * np.eye(2)[codes]
+    logits[:100] = logits[:100, ::-1]  # right in three of four cases, and always certain
+    temperature = models.fit_temperature(logits, codes, balanced=True)
+    assert torch.from_numpy(logits / temperature).softmax(1).max(1).values.mean() == pytest.approx(0.75, abs=1e-3)
+    assert models.fit_temperature(1e3 * logits, codes, balanced=True) == pytest.approx(20, rel=1e-3)
+
+
+def test_a_fitted_network_needs_no_further_temperature_on_its_validation_speakers():
+    X, y, groups = maps()
+    y = np.where(np.random.default_rng(0).random(len(y)) < 0.3, np.roll(y, 1), y)  # some labels are wrong
+    model = clone(QUICK["segment"][0]).fit(X, y, groups=groups)
+    held = np.isin(groups, model.held_out_)
+    logits = models.run(model.network_, X[held]).numpy()
+    codes = np.searchsorted(model.classes_, y[held])
+    assert model.temperature_ != pytest.approx(1, abs=0.05)
+    assert models.fit_temperature(logits, codes, balanced=True) == pytest.approx(1, abs=0.01)
+
+
+def test_a_subclass_may_choose_its_own_validation_rows():
+    class Last(SegmentCNN):
+        def split(self, codes, groups):
+            return np.arange(len(codes) - 40), np.arange(len(codes) - 40, len(codes))
+
+    X, y, groups = maps()
+    model = Last(width=16, epochs=2).fit(X, y, groups=groups)
+    kept = model.history_.loc[model.history_["kept"], "validation_uar"].item()
+    assert kept == pytest.approx(balanced_accuracy_score(y[-40:], model.predict(X[-40:])))
 
 
 def test_with_one_speaker_rows_are_held_out_instead_and_it_is_said():
@@ -351,6 +390,32 @@ def test_the_first_layer_makes_training_rows_standard():
     np.testing.assert_allclose(z.std((0, 1)), 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["segment", "spectrogram"])
+def test_a_dimension_that_was_constant_in_training_does_not_decide_at_test_time(name):
+    estimator, data = QUICK[name]
+    X, y, groups = data()
+    dead = (..., 0) if name == "segment" else (slice(None), slice(60, 64))  # a dimension, or the highest mel bands
+    X[dead] = -13.8
+    model = clone(estimator).fit(X, y, groups=groups)
+    test = X.copy()
+    test[dead] += 0.05
+    assert np.abs(model.predict_proba(test) - model.predict_proba(X)).max() < 0.1
+
+
+def test_a_dimension_is_standardised_as_scikit_learn_does_it():
+    X = np.random.default_rng(0).normal(size=(50, 4)) * [1e-6, 1, 100, 0] + [0, 3000, -5, 7]
+    network = models.Standardise(*(torch.tensor(v, dtype=torch.float32) for v in (X.mean(0), X.std(0))))
+    expected = StandardScaler().fit_transform(X)
+    np.testing.assert_allclose(network(torch.tensor(X, dtype=torch.float32)), expected, atol=1e-3)
+
+
+def test_statistics_of_a_dimension_with_a_large_mean_are_exact():
+    X = (3000 + 1.22 * np.random.default_rng(0).normal(size=(500, 10, 3))).astype(np.float32)
+    mean, deviation = models.statistics(X, np.arange(500), (0, 1))
+    np.testing.assert_allclose(mean[0], X.mean((0, 1), dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(deviation[0], X.std((0, 1), dtype=np.float64), rtol=1e-5)
+
+
 def test_masks_blank_stretches_in_training_only():
     torch.manual_seed(0)
     mask, x = models.Mask(0.3), torch.ones(64, 20, 10)
@@ -397,7 +462,7 @@ def test_the_description_counts_every_parameter():
     X, y, groups = maps(n=60)
     model = SegmentCNN(width=8, epochs=1).fit(X, y, groups=groups)
     table = models.layer_table(model.network_, X.shape[1:])
-    assert table["parameters"].sum() == model.n_parameters_
+    assert table["parameters"].sum() == models.count_parameters(model.network_)
     assert table.loc[table["layer"] == "classify", "output"].item() == (3,)
     assert table["receptive_field"].is_monotonic_increasing
     rows, (frames, dims) = table.set_index("layer"), X.shape[1:]
@@ -477,3 +542,11 @@ def test_weights_that_cannot_be_had_are_one_clear_line(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
     with pytest.raises(SerError, match="has 4 blocks, give 0 to 4"):
         SpectrogramCNN(freeze=5).fit(X, y)
+
+
+def test_nothing_is_trained_in_half_precision_whatever_the_processor_has(monkeypatch):
+    entered, enter = [], torch.autocast.__enter__
+    monkeypatch.setattr(torch.autocast, "__enter__", lambda self: entered.append(self._enabled) or enter(self))
+    X, y, groups = maps(n=64)
+    SegmentCNN(epochs=1).fit(X, y, groups)
+    assert not any(entered)

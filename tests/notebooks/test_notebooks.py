@@ -17,12 +17,12 @@ def test_all_notebooks_run_in_order_and_leave_their_tables_figures_and_pages(qui
         for table in declared["writes"]:
             assert (quick_run / "data/processed/demo" / f"{table}.parquet").exists(), (path.stem, table)
         assert (quick_run / "reports/demo" / f"{path.stem}.html").stat().st_size > 100_000
-        assert list((quick_run / "figures/demo").glob(f"{path.stem[:2]}_*.png")), f"{path.stem} drew nothing"
+        assert list((quick_run / "reports/demo/figures").glob(f"{path.stem[:2]}_*.png")), f"{path.stem} drew nothing"
     assert "demo (synthetic)" in (quick_run / "reports/demo/index.html").read_text(encoding="utf-8")
 
 
 def test_the_scores_have_the_agreed_columns_and_sane_values(quick_run):
-    scores = pd.read_csv(quick_run / "figures/demo/scores.csv")
+    scores = pd.read_csv(quick_run / "reports/demo/scores.csv")
     expected = "corpus,system,encoder,segment_seconds,level,metric,value,low,high,seeds,speakers,clips"
     assert list(scores.columns) == expected.split(",")
     assert {"majority", "egemaps-svm", "encoder-svm", "spectrogram-cnn", "segment-cnn"} <= set(scores.system)

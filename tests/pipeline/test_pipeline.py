@@ -1,6 +1,5 @@
 """Running notebooks: order, skipping, failing, provenance and the report, on small notebooks made here."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,10 +17,11 @@ import pandas as pd
 import psutil
 import pytest
 import soundfile
-from small import write_corpus, write_notebook
+from filelock import FileLock
+from small import NOTEBOOKS, write_corpus, write_notebook
 
 from ser_utils import ROOT, SerError, pipeline, replacing
-from ser_utils.pipeline import SCORE_COLUMNS, Workspace, execution, report
+from ser_utils.pipeline import SCORE_COLUMNS, Workspace, execution, report, running
 
 matplotlib.use("Agg")
 
@@ -94,6 +94,17 @@ def rerun(place, corpus, capsys):
     return run
 
 
+def tables(place: Path) -> Path:
+    """The only folder of tables of a finished run."""
+    (folder,) = (place / "out/data/processed").iterdir()
+    return folder
+
+
+def reports(place: Path) -> Path:
+    (folder,) = (place / "out/reports").iterdir()
+    return folder
+
+
 def printed(notebook: Path) -> str:
     cells = nbformat.read(notebook, 4).cells
     return "".join(o.get("text", "") for c in cells if c.cell_type == "code" for o in c.outputs)
@@ -110,19 +121,19 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def test_a_run_leaves_tables_scores_figures_executed_copies_and_pages(finished):
     out = finished / "out"
-    assert list(pd.read_parquet(out / "data/processed/mine/doubled.parquet")["clip"]) == list("abcabc")
-    assert (out / "figures/mine/01_empty.png").stat().st_size > 500
+    assert list(pd.read_parquet(tables(finished) / "doubled.parquet")["clip"]) == list("abcabc")
+    assert (reports(finished) / "figures/01_empty.png").stat().st_size > 500
     for name in ("01_first", "02_second", "03_third"):
-        assert nbformat.read(out / f"reports/mine/{name}.ipynb", 4).cells[-1].execution_count
-        assert (out / f"reports/mine/{name}.html").exists()
-    scores = pd.read_csv(out / "figures/mine/scores.csv")
+        assert nbformat.read(reports(finished) / f"{name}.ipynb", 4).cells[-1].execution_count
+        assert (reports(finished) / f"{name}.html").exists()
+    scores = pd.read_csv(reports(finished) / "scores.csv")
     assert list(scores.columns) == SCORE_COLUMNS
     assert len(scores) == 6 and set(scores.corpus) == {"mine"} and set(scores.segment_seconds.dropna()) == {1.0}
     assert not [p for p in out.rglob("*") if ".tmp" in p.name or "failed" in p.name], "nothing half-written is left"
 
 
 def test_a_kernel_is_this_interpreter_in_the_root_of_the_checkout_with_a_fixed_hash_seed(finished):
-    text = printed(finished / "out/reports/mine/03_third.ipynb")
+    text = printed(reports(finished) / "03_third.ipynb")
     assert f"here: {ROOT} python: {sys.executable} seed: 0" in text
 
 
@@ -152,9 +163,10 @@ def test_a_process_that_has_not_started_its_own_program_does_not_count_with_its_
 
 
 def test_provenance_names_versions_commit_corpus_parameters_time_and_memory(finished):
-    record = json.loads((finished / "out/data/processed/mine/run.json").read_text())
+    record = json.loads((tables(finished) / "run.json").read_text())
     assert list(record["notebooks"]) == ["01_first", "02_second", "03_third"] and not record["unfinished"]
-    assert record["versions"]["numpy"] == np.__version__ and len(record["fingerprint"]) == 32
+    assert len(record["fingerprint"]) == 32
+    assert all(entry["versions"]["numpy"] == np.__version__ for entry in record["notebooks"].values())
     assert record["clips"] == 6 and record["emotions"] == {"anger": 3, "sadness": 3}
     third = record["notebooks"]["03_third"]
     assert third["parameters"] == {"count": 2} and third["seconds"] > 1.5
@@ -164,7 +176,7 @@ def test_provenance_names_versions_commit_corpus_parameters_time_and_memory(fini
 
 
 def test_the_front_page_shows_scores_and_figures_and_needs_nothing_beside_it(finished):
-    page = (finished / "out/reports/mine/index.html").read_text(encoding="utf-8")
+    page = (reports(finished) / "index.html").read_text(encoding="utf-8")
     for name in ("01_first.html", "02_second.html", "03_third.html"):
         assert f'href="{name}"' in page
     assert "segment-cnn" in page and "62.5" in page and "20.0 to 30.0" in page
@@ -175,7 +187,7 @@ def test_the_front_page_shows_scores_and_figures_and_needs_nothing_beside_it(fin
 
 
 def test_every_picture_is_described_for_those_who_do_not_see_it(finished):
-    page = (finished / "out/reports/mine/01_first.html").read_text(encoding="utf-8")
+    page = (reports(finished) / "01_first.html").read_text(encoding="utf-8")
     assert 'alt="Figure under the heading First: what is there?"' in page
 
 
@@ -184,16 +196,16 @@ def test_figures_that_tell_the_story_come_first_with_their_questions(place, reru
     source = (notebooks / "01_first.ipynb").read_text().replace("01_empty", "04_scores")
     (notebooks / "01_first.ipynb").write_text(source)
     rerun(only=["01"])
-    page = (place / "out/reports/mine/index.html").read_text(encoding="utf-8")
+    page = (reports(place) / "index.html").read_text(encoding="utf-8")
     assert "The story in one figure</h2>" in page and page.count("data:image/png;base64,") == 1
     assert pipeline.STORY["04_scores"] in page
 
 
 def test_a_page_leads_to_its_neighbours_and_to_the_front_page(finished):
-    page = (finished / "out/reports/mine/02_second.html").read_text(encoding="utf-8")
+    page = (reports(finished) / "02_second.html").read_text(encoding="utf-8")
     ends = page[page.index('class="ends"') :]
     assert 'href="01_first.html"' in ends and 'href="03_third.html"' in ends and 'href="index.html"' in page
-    first = (finished / "out/reports/mine/01_first.html").read_text(encoding="utf-8")
+    first = (reports(finished) / "01_first.html").read_text(encoding="utf-8")
     assert 'href="02_second.html">the second</a>' in first, "a link to a notebook becomes one to its page"
     assert "<title>First: what is there? · mine</title>" in first and "Numbers · mine" in first
     assert "<script" not in first
@@ -222,35 +234,44 @@ def test_an_unchanged_run_loads_neither_papermill_nor_torch(place, corpus):
 def test_a_changed_table_runs_its_readers_again_and_a_vanished_figure_is_removed(rerun, place):
     write_first(place / "notebooks", size=2, draw=False)
     assert rerun() == (["01_first", "02_second"], ["03_third"])
-    assert len(pd.read_parquet(place / "out/data/processed/mine/doubled.parquet")) == 4
-    assert not (place / "out/figures/mine/01_empty.png").exists(), "no figure stays that no notebook makes"
+    assert len(pd.read_parquet(tables(place) / "doubled.parquet")) == 4
+    assert not (reports(place) / "figures/01_empty.png").exists(), "no figure stays that no notebook makes"
 
 
 def test_a_changed_text_runs_the_notebook_but_not_the_readers_of_its_equal_table(rerun, place):
     write_first(place / "notebooks", text="# First, in other words")
     assert rerun() == (["01_first"], ["02_second", "03_third"])
-    assert "First, in other words" in (place / "out/reports/mine/index.html").read_text(encoding="utf-8")
+    assert "First, in other words" in (reports(place) / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_lost_product_is_made_again_and_a_lost_page_without_running(rerun, place):
-    (place / "out/reports/mine/03_third.html").unlink()
+    (reports(place) / "03_third.html").unlink()
     assert rerun() == ([], ["01_first", "02_second", "03_third"])
-    assert (place / "out/reports/mine/03_third.html").exists()
-    (place / "out/figures/mine/01_empty.png").unlink()
+    assert (reports(place) / "03_third.html").exists()
+    (reports(place) / "figures/01_empty.png").unlink()
     assert rerun() == (["01_first"], ["02_second", "03_third"])
-    assert (place / "out/figures/mine/01_empty.png").exists()
+    assert (reports(place) / "figures/01_empty.png").exists()
 
 
 def test_a_parameter_reaches_the_notebooks_that_declare_it_and_no_other(rerun, place):
     assert rerun(parameters={"count": 7}) == (["03_third"], ["01_first", "02_second"])
-    assert "count: 7" in printed(place / "out/reports/mine/03_third.ipynb")
+    assert "count: 7" in printed(reports(place) / "03_third.ipynb")
+
+
+def test_a_folder_given_as_encoder_is_found_from_where_notebooks_work(rerun, place, monkeypatch):
+    write_notebook(place / "notebooks", "03_third", "# Third", "count = 1\nencoder = 'nano'", "print('encoder:', encoder)")
+    (place / "mine").mkdir()
+    monkeypatch.chdir(place)
+    rerun(only=["03"], parameters={"encoder": "mine"})
+    (report,) = (place / "out/reports").glob("*+mine-*")
+    assert f"encoder: {place / 'mine'}" in printed(report / "03_third.ipynb")
 
 
 def test_fresh_runs_what_is_up_to_date_and_only_leaves_the_others_alone(rerun, place):
-    before = contents(place / "out/reports/mine")["%s" % (place / "out/reports/mine/01_first.ipynb")]
+    before = contents(reports(place))["%s" % (reports(place) / "01_first.ipynb")]
     assert rerun(only=["2"], fresh=True) == (["02_second"], [])
-    assert contents(place / "out/reports/mine")[str(place / "out/reports/mine/01_first.ipynb")] == before
-    record = json.loads((place / "out/data/processed/mine/run.json").read_text())
+    assert contents(reports(place))[str(reports(place) / "01_first.ipynb")] == before
+    record = json.loads((tables(place) / "run.json").read_text())
     assert list(record["notebooks"]) == ["01_first", "02_second", "03_third"]
 
 
@@ -311,9 +332,9 @@ def test_the_corpus_fingerprint_follows_the_recordings_bytes_and_labels_but_not_
     from ser_utils import corpora
 
     def fingerprint():
-        return pipeline.corpus_fingerprint(corpora.load(copy / "mine.csv"))
+        return pipeline.corpus_fingerprint(corpora.load(copy / "mine.csv"), tmp_path / "cache")
 
-    original = pipeline.corpus_fingerprint(corpora.load(corpus))
+    original = pipeline.corpus_fingerprint(corpora.load(corpus), tmp_path / "cache")
     assert fingerprint() == original
     wave, rate = soundfile.read(copy / "x_anger.wav")
     soundfile.write(copy / "x_anger.wav", -wave, rate)
@@ -329,16 +350,16 @@ def test_the_corpus_fingerprint_follows_the_recordings_bytes_and_labels_but_not_
 def test_a_failing_notebook_stops_the_run_names_the_cell_and_keeps_what_was_executed(rerun, place):
     write_second(place / "notebooks", "print('so far so good')", "{}['missing']")
     write_notebook(place / "notebooks", "03_third", "# Third", "count = 3")
-    before = contents(place / "out/reports/mine")
+    before = contents(reports(place))
     with pytest.raises(pipeline.NotebookFailed) as failure:
         rerun()
     message = str(failure.value)
-    kept = place / "out/reports/mine/02_second.failed.ipynb"
+    kept = reports(place) / "02_second.failed.ipynb"
     assert "02_second, cell 6 (In [" in message and "KeyError: 'missing'" in message and str(kept) in message
     assert "so far so good" in printed(kept)
-    after = contents(place / "out/reports/mine")
+    after = contents(reports(place))
     assert {name: after.get(name) for name in before} == before, "earlier pages stay as they were, and 03 did not run"
-    record = json.loads((place / "out/data/processed/mine/run.json").read_text())
+    record = json.loads((tables(place) / "run.json").read_text())
     assert "02_second" in record["unfinished"] and "03_third" in record["notebooks"]
     write_second(place / "notebooks")
     assert rerun()[0] == ["02_second", "03_third"], (
@@ -359,6 +380,12 @@ def test_a_kernel_that_dies_is_a_failed_notebook(rerun, place):
         rerun()
 
 
+def test_kernels_on_windows_use_ports_because_jupyter_has_no_local_sockets_there(tmp_path, monkeypatch):
+    assert execution._kernel_manager({}, tmp_path)().transport == ("tcp" if sys.platform == "win32" else "ipc")
+    monkeypatch.setattr(execution.sys, "platform", "win32")
+    assert execution._kernel_manager({}, tmp_path)().transport == "tcp"
+
+
 def test_a_declared_table_must_be_written(rerun, place):
     write_notebook(place / "notebooks", "03_third", "# Third", "count = 1", writes=["promised"])
     with pytest.raises(pipeline.NotebookFailed, match="03_third: declares the tables promised"):
@@ -371,7 +398,7 @@ def test_an_interrupt_ends_the_kernel_keeps_what_is_there_and_says_that_a_rerun_
         place / "notebooks", "02_second", "# Second", f"count = 1\nimport os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))",
         "time.sleep(120)", reads=["numbers"], writes=["doubled"],
     )  # fmt: skip
-    table = place / "out/data/processed/mine/doubled.parquet"
+    table = tables(place) / "doubled.parquet"
     before = table.read_bytes()
     code = (
         "import sys; from pathlib import Path; from ser_utils import cli, pipeline; pipeline.run; "
@@ -399,15 +426,14 @@ def test_an_interrupt_ends_the_kernel_keeps_what_is_there_and_says_that_a_rerun_
 
 
 def test_two_runs_do_not_share_a_folder(rerun, place):
-    with open(place / "out/data/processed/mine/.lock", "w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    with FileLock(tables(place) / ".lock"):
         with pytest.raises(SerError, match="another `ser run`"):
             rerun()
     assert rerun()[0] == []
 
 
 def test_only_says_which_notebook_makes_what_is_missing(rerun, place):
-    (place / "out/data/processed/mine/numbers.parquet").unlink()
+    (tables(place) / "numbers.parquet").unlink()
     with pytest.raises(SerError, match="02_second reads the table `numbers`, which 01_first makes .* run 01 first"):
         rerun(only=["02"])
 
@@ -421,6 +447,7 @@ def test_only_says_which_notebook_makes_what_is_missing(rerun, place):
         ({"parameters": {"count": "many"}}, "-p count=many: count is a int such as 2"),
         ({"parameters": {"count": 2.5}}, "-p count=2.5: count is a int such as 2"),
         ({"parameters": {"count": True}}, "-p count=True: count is a int such as 2"),
+        ({"parameters": {"count": 0}}, "-p count=0: count is a int such as 2, and above 0"),
         ({"parameters": {"corpus": "x"}}, "-p corpus=…: use the option --corpus instead"),
     ],
 )
@@ -451,8 +478,27 @@ def test_a_parameter_that_cannot_be_read_is_named(text):
 
 
 def test_a_broken_record_of_the_last_run_runs_everything_again(rerun, place):
-    (place / "out/data/processed/mine/run.json").write_text('{"notebooks": [1')
+    (tables(place) / "run.json").write_text('{"notebooks": [1')
     assert rerun(only=["03"]) == (["03_third"], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("segment_seconds=2", True), ("segment_seconds=0", False), ("segment_seconds=-1", False), ("segment_seconds=.inf", False),
+        ("lengths=[0.5, 2]", True), ("lengths=[0.5, -2]", False), ("lengths=0.5", False), ("lengths=[]", False),
+        ("lengths=[half]", False), ("seeds=[0, 5]", True), ("seeds=[-1]", False), ("seeds=[0.5]", False), ("epochs=many", False),
+        ("epochs=1e1", True), ("encoder=3", False), ("strict=1", False), ("layer=null", True),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_meant_is_refused_before_a_kernel_starts(text, fits):
+    books = [pipeline.Notebook.read(path) for path in NOTEBOOKS]
+    given = dict([pipeline.parse_parameter(text)])
+    if fits:
+        assert running._parameters(books, "demo", given) == given
+    else:
+        with pytest.raises(SerError, match=f"^-p {text.partition('=')[0]}="):
+            running._parameters(books, "demo", given)
 
 
 # --- the workspace -----------------------------------------------------------------------------------------------
@@ -487,6 +533,13 @@ def test_a_missing_table_is_one_line(workspace):
         workspace.table("nothing")
 
 
+def test_a_table_that_another_encoder_lacks_is_made_by_a_run_and_not_by_opening_notebook_01(tmp_path, workspace):
+    with pytest.raises(SerError, match="table `clips` of mine is not there: run 01_data_exploration first$"):
+        workspace.table("clips")
+    with pytest.raises(SerError, match="run 01_data_exploration first, by `ser run` with this encoder"):
+        Workspace(workspace.corpus, tmp_path, encoder="facebook/wav2vec2-base").table("clips")
+
+
 def test_a_notebook_in_a_run_reads_and_writes_what_it_declares_only(tmp_path, corpus, monkeypatch):
     run = {"notebook": "05_x", "reads": ["clips"], "writes": ["lengths"], "record": str(tmp_path / "record")}
     monkeypatch.setenv("SER_RUN", json.dumps(run))
@@ -496,7 +549,7 @@ def test_a_notebook_in_a_run_reads_and_writes_what_it_declares_only(tmp_path, co
     with pytest.raises(SerError, match=r"05_x writes the table `clips`.*ser\.writes \(lengths\)"):
         work.save_table(pd.DataFrame({"a": [1]}), "clips")
     work.save_table(pd.DataFrame({"a": [1]}), "lengths")
-    assert (tmp_path / "record").read_text() == "data/processed/mine/lengths.parquet\n"
+    assert (tmp_path / "record").read_text() == f"data/processed/{Workspace(corpus).slug}/lengths.parquet\n"
 
 
 def test_a_figure_says_what_it_was_made_from_once(workspace):
@@ -530,30 +583,145 @@ def test_the_demo_corpus_is_called_synthetic(tmp_path):
     assert Workspace("demo", tmp_path).label == "demo (synthetic)"
 
 
-def test_scores_of_several_notebooks_are_joined_and_a_rerun_replaces_its_own(workspace, corpus, tmp_path, monkeypatch):
-    row = dict(level="clip", metric="uar", value=1 / 3, low=0.2, high=0.5, seeds=1, speakers=3, clips=6)
-    for notebook, systems, value in (("03_a", ["b", "a"], 1 / 3), ("04_b", ["c", "a"], 0.9), ("03_a", ["b"], 0.1)):
-        monkeypatch.setenv("JPY_SESSION_NAME", f"notebooks/{notebook}.ipynb")
-        work = Workspace(corpus, tmp_path)
-        for system in systems:
-            work.save_scores(pd.DataFrame([{**row, "system": system, "value": value}]))
-        if notebook == "04_b":
-            scores = pd.read_csv(tmp_path / "figures/mine/scores.csv")
-            assert list(zip(scores.system, scores.value, strict=True)) == [("b", 1 / 3), ("a", 1 / 3), ("c", 0.9)]
-    scores = pd.read_csv(tmp_path / "figures/mine/scores.csv").set_index("system")
-    assert dict(scores.value) == {"b": 0.1, "c": 0.9, "a": 0.9}
+ROW = dict(level="clip", metric="uar", value=1 / 3, low=0.2, high=0.5, seeds=1, speakers=3, clips=6)
+
+
+def save_scores(corpus, tmp_path, monkeypatch, notebook, **values):
+    """Save one row per system, as `ser run` does for a notebook, or from a notebook opened by hand (None)."""
+    if notebook:
+        run = dict(notebook=notebook, workspace=None, reads=[], writes=[], record=str(tmp_path / "record"))
+        monkeypatch.setenv("SER_RUN", json.dumps(run))
+    else:
+        monkeypatch.delenv("SER_RUN", raising=False)
+    work = Workspace(corpus, tmp_path)
+    for system, value in values.items():
+        work.save_scores(pd.DataFrame([{**ROW, "system": system, "value": value}]))
+    scores = pd.read_csv(work.scores)
+    return dict(zip(scores["system"], scores["value"], strict=True))
+
+
+def test_scores_of_several_notebooks_are_joined_and_a_rerun_replaces_its_own(corpus, tmp_path, monkeypatch):
+    save_scores(corpus, tmp_path, monkeypatch, "03_a", b=1 / 3, a=1 / 3)
+    assert not list(tmp_path.rglob("scores_by_hand.csv"))
+    joined = save_scores(corpus, tmp_path, monkeypatch, "04_b", c=0.9, a=0.9)
+    assert list(joined.items()) == [("b", 1 / 3), ("a", 1 / 3), ("c", 0.9)]
+    assert save_scores(corpus, tmp_path, monkeypatch, "03_a", b=0.1) == {"b": 0.1, "c": 0.9, "a": 0.9}
     with pytest.raises(SerError, match="scores lack the columns value"):
-        workspace.save_scores(pd.DataFrame([row | {"system": "x"}]).drop(columns="value"))
+        Workspace(corpus, tmp_path).save_scores(pd.DataFrame([ROW | {"system": "x"}]).drop(columns="value"))
+
+
+def test_scores_saved_by_hand_hold_until_the_notebook_is_run_again(corpus, tmp_path, monkeypatch):
+    save_scores(corpus, tmp_path, monkeypatch, "04_b", a=0.42, b=0.5)
+    assert save_scores(corpus, tmp_path, monkeypatch, None, a=0.55) == {"a": 0.55, "b": 0.5}
+    assert save_scores(corpus, tmp_path, monkeypatch, None, mine=0.6) == {"a": 0.55, "b": 0.5, "mine": 0.6}
+    assert save_scores(corpus, tmp_path, monkeypatch, "04_b", a=0.43, b=0.5) == {"a": 0.43, "b": 0.5, "mine": 0.6}
+
+
+# --- whose products are whose ------------------------------------------------------------------------------------
+
+
+def test_two_tables_of_one_name_another_encoder_and_other_labels_never_share_a_folder(tmp_path, corpus):
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus.parent, copy)
+    (tmp_path / "demo.csv").write_bytes(corpus.read_bytes())
+    spaces = [
+        Workspace("demo", tmp_path), Workspace("demo", tmp_path, encoder="facebook/wav2vec2-base"),
+        Workspace("shemo", tmp_path), Workspace("shemo", tmp_path, labels="modified"),
+        Workspace(corpus, tmp_path), Workspace(copy / "mine.csv", tmp_path), Workspace(tmp_path / "demo.csv", tmp_path),
+    ]  # fmt: skip
+    assert len({space.tables for space in spaces}) == len({space.reports for space in spaces}) == len(spaces)
+    usual = Workspace("demo", tmp_path, encoder="wav2vec2-nano", labels="filename")
+    assert usual.slug == "demo" and usual.label == "demo (synthetic)"
+    assert spaces[-1].label == "demo.csv" and spaces[-1].slug != "demo"
+    before = spaces[4].slug
+    table = corpus.read_text()
+    try:
+        corpus.write_text(table.replace("x_anger.wav,anger", "x_anger.wav,fear"))
+        assert Workspace(corpus, tmp_path).slug != before
+    finally:
+        corpus.write_text(table)
+
+
+def test_an_upgraded_package_runs_everything_again_and_the_record_of_what_was_skipped_stays(rerun, place, monkeypatch):
+    record = tables(place) / "run.json"
+    before = json.loads(record.read_text())["notebooks"]
+    real = execution_versions()
+    monkeypatch.setattr("ser_utils.pipeline.keys.versions", lambda: real | {"torch": "99.0"})
+    assert rerun(only=["03"])[0] == ["03_third"]
+    after = json.loads(record.read_text())["notebooks"]
+    assert after["03_third"]["versions"]["torch"] == "99.0" != before["03_third"]["versions"]["torch"]
+    assert after["01_first"] == before["01_first"]
+    assert rerun()[0] == ["01_first", "02_second"]
+
+
+def execution_versions():
+    found = pipeline.versions()
+    assert {"torch", "soxr", "opensmile", "pandas"} <= set(found)
+    return found
+
+
+def test_a_step_whose_tables_are_about_other_segments_is_refused(rerun, place):
+    parameters = PARAMETERS + "segment_seconds = 1.0\nseeds = [0]"
+    table = "work.save_table(pd.DataFrame({'clip': list('abc'), 'speaker': list('xxy')}), 'numbers')"
+    write_notebook(place / "notebooks", "01_first", "# First", parameters, OPEN, table, writes=["numbers"])
+    write_notebook(place / "notebooks", "03_third", "# Third", PARAMETERS, OPEN, "work.table('doubled')", reads=["doubled"])
+    rerun()
+    for late in ("02_second", "03_third"):  # the third reads what the second made of the first's table
+        with pytest.raises(SerError) as refusal:
+            rerun(only=[late], parameters={"segment_seconds": 0.5})
+        assert str(refusal.value) == (
+            f"{late} needs tables that 01_first made with other segment_seconds (1.0) than asked for now: "
+            f"run both, with --only 01,{late[:2]}"
+        )
+    assert rerun(only=["02"], parameters={"seeds": [1]}) == ([], ["02_second"]), "one notebook with other seeds is fine"
+    assert rerun(only=["01", "02"], parameters={"segment_seconds": 0.5})[0] == ["01_first"]
+    with pytest.raises(SerError, match=r"made with other segment_seconds \(0.5\)"):
+        rerun(only=["02"])
+
+
+def test_a_step_whose_tables_are_of_a_notebook_that_did_not_finish_is_refused(rerun, place):
+    half = "work.save_table(pd.DataFrame({'clip': ['a']}), 'numbers')\n1 / 0"
+    write_notebook(place / "notebooks", "01_first", "# First", PARAMETERS, OPEN, half, writes=["numbers"])
+    with pytest.raises(pipeline.NotebookFailed):
+        rerun()
+    with pytest.raises(SerError, match="02_second needs tables that 01_first did not finish: run both, with --only 01,02"):
+        rerun(only=["02"])
+
+
+def test_a_run_writes_below_data_and_reports_only(finished):
+    assert sorted(path.name for path in (finished / "out").iterdir()) == ["data", "reports"]
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    assert {"/data/interim/", "/data/processed/", "/reports/"} <= set(ignored), "a run leaves the clone clean"
+
+
+def test_nothing_that_notebooks_use_needs_fcntl_which_windows_lacks():
+    code = (
+        "import sys\nsys.modules['fcntl'] = None\n"
+        "import ser_utils\n"
+        "from ser_utils import analysis, audio, corpora, encoders, evaluation, features, models, pipeline, plots\n"
+        "from ser_utils import pretraining, recognizer\n"
+        "for room in (analysis, corpora, encoders, evaluation, features, models, pipeline, plots, pretraining, recognizer):\n"
+        "    for name in room.__all__: getattr(room, name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 # --- the report --------------------------------------------------------------------------------------------------
 
 
-def test_progress_bars_end_in_their_last_state_and_widgets_are_left_out():
-    stream = nbformat.v4.new_output("stream", name="stderr", text="\r  0%|   | 0/2\r100%|###| 2/2\nwarning: x\n")
-    assert report._tidy(stream)["text"] == "100%|###| 2/2\nwarning: x\n"
-    assert report._tidy(nbformat.v4.new_output("stream", name="stdout", text="\r\n")) is None
-    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "0%|"}
-    assert report._tidy(nbformat.v4.new_output("display_data", data=widget)) is None
-    plain = nbformat.v4.new_output("display_data", data={"text/plain": "3"})
-    assert report._tidy(plain) == plain
+def test_progress_bars_end_in_their_last_state_and_widgets_are_left_out(workspace):
+    new = nbformat.v4.new_output
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "a live widget"}
+    outputs = [
+        new("stream", name="stderr", text="\r  0%|   | 0/2\r100%|###| 2/2\nwarning: x\n"),
+        new("stream", name="stdout", text="\r\n"), new("display_data", data=widget),
+        new("display_data", data={"text/plain": "3 < 4"}),
+    ]  # fmt: skip
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=outputs)])
+    workspace.reports.mkdir(parents=True)
+    nbformat.write(notebook, workspace.reports / "01_a.ipynb")
+    report.write_page("01_a", workspace, [("01_a", "A & <b>B</b>")])
+    page = (workspace.reports / "01_a.html").read_text(encoding="utf-8")
+    assert "<pre>100%|###| 2/2\nwarning: x\n</pre>" in page and "0/2" not in page
+    assert "live widget" not in page and page.count('class="output_area"') == 2 and "3 &lt; 4" in page
+    assert "<title>A &amp; &lt;b&gt;B&lt;/b&gt; · mine</title>" in page

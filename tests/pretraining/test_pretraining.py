@@ -10,7 +10,7 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Model
 
-from ser_utils import SerError, encoders, features, pretraining
+from ser_utils import SerError, corpora, encoders, features, pretraining
 from ser_utils.pretraining import run as running
 from ser_utils.pretraining import speech as speech_module
 
@@ -28,7 +28,16 @@ TINY = dict(
     num_negatives=10,
 )
 QUICK = pretraining.Recipe(
-    batch=4, crop_seconds=0.8, codes=12, learning_rate=5e-3, log_steps=2, checkpoint_steps=4, model=TINY
+    step_seconds=3.2,
+    crop_seconds=(0.8,),
+    mask_frames=(4, 10),
+    codes=(12,),
+    learning_rate=5e-3,
+    warmup_steps=2,
+    decay=0.5,
+    log_steps=2,
+    checkpoint_steps=2,
+    model=TINY,
 )
 
 
@@ -68,24 +77,26 @@ def rows(folder):
 
 @pytest.fixture(scope="module")
 def trained(speech, cache, tmp_path_factory):
-    """A run of 40 steps that nobody interrupted."""
+    """A run of 80 steps that nobody interrupted."""
     out = tmp_path_factory.mktemp("run") / "clusters"
-    return pretraining.pretrain(speech, out, steps=40, config=QUICK, cache=cache, progress=False)
+    return pretraining.pretrain(speech, out, steps=80, config=QUICK, cache=cache, progress=False)
 
 
 class Killed(BaseException):
     """In place of a signal: not even `except Exception` catches it."""
 
 
+@pytest.mark.parametrize("killed_at", [5, 9], ids=["stable part", "decay"])
 @pytest.mark.parametrize("objective", pretraining.OBJECTIVES)
-def test_a_killed_and_resumed_run_follows_the_unbroken_one(objective, speech, cache, tmp_path, monkeypatch):
-    run = dict(steps=12, config=QUICK, cache=cache, progress=False, seed=3)
+def test_a_killed_and_resumed_run_follows_the_unbroken_one(objective, killed_at, speech, cache, tmp_path, monkeypatch):
+    recipe = replace(QUICK, crop_seconds=(0.4, 0.8), model=TINY | {"hidden_dropout": 0.1})
+    run = dict(steps=12, config=recipe, cache=cache, progress=False, seed=3)
     unbroken = pretraining.pretrain(speech, tmp_path / "unbroken", objective=objective, **run)
 
     step = running._Run._train_step
 
     def step_or_die(self, rate):
-        if self.step == 7:
+        if self.step == killed_at:
             raise Killed
         return step(self, rate)
 
@@ -105,11 +116,73 @@ def test_a_killed_and_resumed_run_follows_the_unbroken_one(objective, speech, ca
     assert all(torch.equal(one[k], other[k]) for k in one)
 
 
+def test_a_finished_run_goes_on_from_where_its_learning_rate_began_to_fall(speech, cache, tmp_path, monkeypatch):
+    rates, step = [], running._Run._train_step
+
+    def note(self, rate):
+        rates.append((self.step, round(rate / QUICK.learning_rate, 3)))
+        return step(self, rate)
+
+    monkeypatch.setattr(running._Run, "_train_step", note)
+    run = dict(config=QUICK, cache=cache, progress=False)
+    pretraining.pretrain(speech, tmp_path / "longer", steps=8, **run)
+    assert rates == [(0, 0.5), (1, 1), (2, 1), (3, 1), (4, 1), (5, 0.75), (6, 0.5), (7, 0.25)]
+    rates.clear()
+    pretraining.pretrain(speech, tmp_path / "longer", steps=16, resume=True, **run)
+    assert rates[:5] == [(4, 1), (5, 1), (6, 1), (7, 1), (8, 1)] and rates[-1] == (15, 0.125)
+    monkeypatch.undo()
+    pretraining.pretrain(speech, tmp_path / "once", steps=16, **run)
+    one, other = (Wav2Vec2Model.from_pretrained(tmp_path / f).state_dict() for f in ("longer", "once"))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_run_shorter_than_a_row_of_its_log_has_one(speech, cache, tmp_path):
+    recipe = replace(QUICK, log_steps=100)
+    out = pretraining.pretrain(speech, tmp_path, steps=6, config=recipe, cache=cache, progress=False)
+    assert [row["step"] for row in rows(out)] == [3, 6], "one before the learning rate falls, one of the fall"
+
+
+def test_whole_folders_are_held_back_and_their_loss_is_logged(speech, tmp_path):
+    voices = [tmp_path / "speech" / name for name in "abcdef"]
+    for voice, wave in zip(voices, [*sorted(speech.glob("*.wav"))] * 2, strict=False):
+        voice.mkdir(parents=True)
+        samples, rate = soundfile.read(wave)
+        soundfile.write(voice / "x.wav", np.tile(samples, 20 if voice.name < "d" else 1), rate)
+    files = corpora.sound_files(tmp_path / "speech")
+    held = pretraining.hold_back(files)
+    assert held == pretraining.hold_back(files) and 0 < len(held) <= 3
+    assert {f.parent.name for f in held} <= set("def")
+    assert sum(f.stat().st_size for f in held) <= pretraining.HELD_BACK * sum(f.stat().st_size for f in files)
+    out = pretraining.pretrain(tmp_path / "speech", tmp_path / "out", steps=20, config=QUICK, progress=False)
+    losses = [row["held_back"] for row in rows(out)]
+    assert len(losses) == 10 and losses[-1] < losses[0]
+    learned = pretraining.prepare(tmp_path / "speech", tmp_path / "out" / "cache", progress=False)
+    assert learned.clips == 6 - len(held)
+    assert learned.samples.size // 320 - learned.frames == 100 * len(held)
+
+
+def test_spectrum_and_prosody_can_have_a_codebook_each(speech, cache, tmp_path):
+    recipe = replace(QUICK, codes=(12, 5))
+    run = dict(config=recipe, cache=cache, progress=False)
+    out = pretraining.pretrain(speech, tmp_path, steps=30, **run)
+    log = rows(out)
+    assert log[-1]["masked"] < 0.9 * log[0]["masked"] and log[0]["masked"] == pytest.approx(np.log(60) / 2, rel=0.2)
+    centres = torch.load(out / "checkpoint.pt", weights_only=True)["centres"]
+    assert [tuple(book.shape) for book in centres] == [(12, 13), (5, 3)]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_start_of_an_encoder_is_its_run_at_step_0(seed, speech, cache, tmp_path):
+    out = pretraining.pretrain(speech, tmp_path, steps=4, config=QUICK, cache=cache, progress=False, seed=seed)
+    start, logged, heard = (encoders.load(f, device="cpu") for f in (f"{out}-start", out / "snapshots" / "0h", out))
+    assert start.fingerprint == logged.fingerprint != heard.fingerprint
+
+
 def test_clusters_are_learned(trained):
     log = rows(trained)
     for part in ("masked", "unmasked", "regression"):
         assert log[-1][part] < 0.85 * log[0][part], part
-    assert log[-1]["accuracy"] > 1.5 / QUICK.codes  # chance is one over the number of codes
+    assert log[-1]["accuracy"] > 1.5 / QUICK.codes[0]  # chance is one over the number of codes
 
 
 def test_the_contrastive_loss_falls(speech, cache, tmp_path):
@@ -136,7 +209,7 @@ def test_weights_of_an_earlier_run_can_be_the_start(speech, cache, trained, tmp_
     out = pretraining.pretrain(speech, tmp_path, steps=2, config=recipe, cache=cache, progress=False)
     begun = Wav2Vec2Model.from_pretrained(out / "snapshots" / "0h").state_dict()
     ended = Wav2Vec2Model.from_pretrained(trained).state_dict()
-    assert all(torch.allclose(begun[k], ended[k].half().float(), atol=1e-6) for k in ended)
+    assert all(torch.equal(begun[k], ended[k]) for k in ended)
 
 
 def test_the_result_is_an_encoder_with_49_frames_a_second(trained):
@@ -147,8 +220,8 @@ def test_the_result_is_an_encoder_with_49_frames_a_second(trained):
         assert model.masked_spec_embed is not None
     assert json.loads((trained / "preprocessor_config.json").read_text())["do_normalize"] is True
     facts = json.loads((trained / "training.json").read_text())
-    assert facts["steps"] == 40
-    assert facts["hours_heard"] == pytest.approx(40 * 4 * 0.8 / 3600, abs=5e-4)
+    assert facts["steps"] == 80
+    assert facts["hours_heard"] == pytest.approx(80 * 4 * 0.8 / 3600, abs=5e-4)
 
 
 def test_the_nano_has_49_frames_a_second_and_at_most_8_million_parameters():
@@ -173,9 +246,10 @@ def test_a_checkpoint_is_whole_or_not_there(speech, cache, tmp_path, monkeypatch
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("length", [10, (10, 40)])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.65])
-def test_the_masked_share_is_the_one_asked_for(share):
-    masks = pretraining.mask_frames(np.random.default_rng(0), 400, 150, share=share, length=10)
+def test_the_masked_share_is_the_one_asked_for(share, length):
+    masks = pretraining.mask_frames(np.random.default_rng(0), 400, 150, share=share, length=length)
     assert masks.shape == (400, 150)
     assert masks.mean() == pytest.approx(share, abs=0.02)
     assert np.abs(masks.mean(0) - share).max() < 0.12  # at the edges as in the middle
@@ -207,9 +281,7 @@ def test_blocks_leave_no_seam(speech):
 
 
 def test_first_filters_answer_to_a_tone_whatever_its_phase():
-    torch.manual_seed(0)
-    model = Wav2Vec2Model(pretraining.nano_config())
-    pretraining.start_filters(model, torch.randn(2, 16_000))
+    model = encoders.begin(pretraining.nano_config(), seed=0)
     conv = model.feature_extractor.conv_layers[0].conv
     time = torch.arange(16_000) / 16_000
     with torch.inference_mode():
@@ -219,6 +291,14 @@ def test_first_filters_answer_to_a_tone_whatever_its_phase():
     assert torch.allclose(heard[0], heard[1], rtol=0.05, atol=0.05)
     assert torch.allclose(heard[0], heard[2], rtol=0.05, atol=0.05)
     assert abs(int(heard[0].argmax()) - int(heard[1].argmax())) <= 1
+
+
+def test_the_first_convolution_can_be_computed_as_products():
+    torch.manual_seed(0)
+    conv, waves = torch.nn.Conv1d(1, 8, 400, stride=160), torch.randn(2, 1, 4000)
+    expected = conv(waves)
+    pretraining.as_products(conv)
+    torch.testing.assert_close(conv(waves), expected)
 
 
 def test_noise_is_as_much_as_asked_for_and_rooms_keep_the_level():
@@ -255,15 +335,16 @@ def test_folders_without_audio_are_named(tmp_path):
             pretraining.pretrain(folder, tmp_path / "out", steps=2)
 
 
+@pytest.mark.xfail(reason="until the encoder of this recipe is the shipped one", strict=True)
 def test_the_command_pretrains_as_the_shipped_encoder_was():
     shipped = json.loads((encoders.find("wav2vec2-nano") / "training.json").read_text())["recipe"]
-    assert asdict(pretraining.Recipe()) == shipped
+    assert json.loads(json.dumps(asdict(pretraining.Recipe()))) == shipped
 
 
 def test_single_files_can_be_named_beside_folders(speech, tmp_path):
     (tmp_path / "more").mkdir()
     soundfile.write(tmp_path / "more" / "x.wav", np.zeros(1600, np.float32), 16_000)
-    found = pretraining.sound_files([speech / "3.wav", tmp_path / "more"])
+    found = corpora.sound_files([speech / "3.wav", tmp_path / "more"])
     assert [f.name for f in found] == ["3.wav", "x.wav"]
 
 
@@ -275,8 +356,19 @@ def test_code_counts_add_up_to_the_frames_and_follow_the_clusters(speech, cache,
 
 
 def test_too_little_speech_and_a_folder_in_use_are_refused(speech, cache, trained, tmp_path):
-    long = replace(QUICK, crop_seconds=60.0)
+    long = replace(QUICK, crop_seconds=(60.0,))
     with pytest.raises(SerError, match="less than one crop"):
         pretraining.pretrain(speech, tmp_path, steps=2, config=long, cache=cache, progress=False)
     with pytest.raises(SerError, match="--resume"):
         pretraining.pretrain(speech, trained, steps=2, config=QUICK, cache=cache, progress=False)
+
+
+def test_a_changed_recording_of_equal_size_is_decoded_again(tmp_path):
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        soundfile.write(folder / "a.wav", rng.normal(0, 0.1, 32_000), 16_000)
+        samples = pretraining.prepare(folder, tmp_path / "cache", progress=False).samples
+        heard, _ = soundfile.read(folder / "a.wav", dtype="int16")
+        np.testing.assert_allclose(samples[:32_000], heard, atol=2)

@@ -188,6 +188,15 @@ def test_predict_prints_a_line_a_recording_and_goes_on_after_a_broken_one(folder
     assert "bad.wav is not readable as audio" in said.err and "not what a person feels" in said.err
 
 
+def test_predict_takes_no_file_that_macos_added_for_a_recording(folder, clips, tmp_path, capsys):
+    shutil.copy(clips["path"].iloc[0], tmp_path / f"x{clips['path'].iloc[0][-4:]}")
+    for name in ("._x.wav", "__MACOSX/x.wav", ".hidden/x.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"Mac OS X")
+    assert cli.main(["predict", str(tmp_path), "--model", str(folder)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_predict_gives_json_with_the_timeline(folder, clips, capsys):
     path = clips["path"].iloc[0]
     assert cli.main(["predict", path, "--model", str(folder), "--json", "--timeline", "--confidence", "1.1"]) == 0

@@ -1,0 +1,101 @@
+"""How encoders begin: before their first update, and with random weights; the controls of a comparison."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ser_utils import SerError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+#: Names with these endings are the same network before its first update, and with random weights of a seed.
+_CONTROL = re.compile(r"(?P<plain>.+?)-(?:(?P<start>start)|random(?:-(?P<seed>\d+))?)")
+
+
+def split_control(name: str) -> tuple[str, int | None, bool]:
+    """Split the name of a control: the encoder's own, the seed of random weights, and whether the start is meant."""
+    match = _CONTROL.fullmatch(name)
+    if not match or Path(name).expanduser().is_dir():
+        return name, None, False
+    return match["plain"], None if match["start"] else int(match["seed"] or 0), bool(match["start"])
+
+
+def beginning(folder: Path, name: str) -> dict:
+    """Read from `training.json` what `begin` needs.
+
+    Raises
+    ------
+    SerError
+        If the folder holds no such file.
+    """
+    try:
+        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        return {"seed": int(facts["seed"]), "filters": bool(facts["recipe"]["filters"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SerError(
+            f"{name}: how this encoder began is not known, since {folder} holds no training.json of `ser pretrain`; "
+            "name it with -random at its end for random weights."
+        ) from error
+
+
+def begin(config: PretrainedConfig, *, seed: int, filters: bool = True) -> PreTrainedModel:
+    """Make an encoder as it is before its first update: of the same settings and seed, always the same.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        Architecture.
+    seed : int
+        Of the random weights; the caller's random state stays as it is.
+    filters : bool
+        Make the first convolution a bank of filters; see `start_filters`.
+
+    Returns
+    -------
+    PreTrainedModel
+    """
+    from transformers import AutoModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(config, dtype=torch.float32)
+    if filters:
+        start_filters(model)
+    return model
+
+
+def start_filters(model: PreTrainedModel) -> None:
+    """Start a long first convolution as mel-spaced windowed sinusoids in four phases, equally loud for speech.
+
+    Rectified, four phases sum to the magnitude, within a factor of √2 whatever the phase of the signal: the layer starts
+    as a filter bank instead of having to discover one. Speech stands for noise with its long-term spectrum, flat below
+    500 Hz and falling by 7 dB an octave above. Nothing happens to kernels shorter than 10 ms.
+    """
+    conv = model.feature_extractor.conv_layers[0].conv  # type: ignore[union-attr, index]  # torch types any attribute so
+    channels, _, kernel = conv.weight.shape
+    if kernel < 160 or channels % 4:
+        return
+    bands = channels // 4
+    low, high = (2595 * np.log10(1 + f / 700) for f in (60.0, 7600.0))
+    hertz = 700 * (10 ** (np.linspace(low, high, bands) / 2595) - 1)
+    gap = np.diff(hertz, append=2 * hertz[-1] - hertz[-2])
+    t = np.arange(kernel) - (kernel - 1) / 2
+    # A Hann window of n samples is about 2 * 16000 / n wide: as wide as the bands are apart, where the kernel allows.
+    width = np.clip(32_000 / gap, 80, kernel)[:, None]
+    window = np.where(np.abs(t) < width / 2, np.cos(np.pi * t / width) ** 2, 0)
+    phase = np.arange(4)[:, None, None] * np.pi / 2
+    filters = (window * np.cos(2 * np.pi * hertz[:, None] * t / 16_000 + phase)).reshape(channels, kernel)
+    spectrum = 1 / (1 + (np.fft.rfftfreq(4096, 1 / 16_000) / 500) ** 2.4)
+    power = np.abs(np.fft.rfft(filters, 4096)) ** 2 @ spectrum / spectrum.sum()
+    with torch.no_grad():
+        conv.weight.copy_(torch.from_numpy(filters / np.sqrt(power)[:, None])[:, None])
+        if conv.bias is not None:
+            # A layer norm follows: beside a constant pattern, how large the signal is can still be seen.
+            conv.bias.copy_(0.3 * torch.tensor([1.0, -1.0]).repeat(bands // 2 + 1)[:bands].repeat(4))

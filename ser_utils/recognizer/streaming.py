@@ -1,0 +1,83 @@
+"""A recording of any length as batches of segments, a few seconds in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import SerError, audio
+from ser_utils.recognizer import familiarity
+
+_BATCH = 64  # segments encoded at once
+
+
+def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np.ndarray]]:
+    """Open a file or take a waveform: seconds, number of samples at 16 kHz, and the samples in pieces.
+
+    Raises
+    ------
+    SerError
+        If it is no recording, or holds no samples.
+    """
+    if isinstance(recording, (str, Path)):
+        import soundfile
+
+        try:
+            about = soundfile.info(recording)
+        except (soundfile.SoundFileError, OSError):
+            list(audio.stream(recording))  # says what is wrong
+            raise
+        if about.frames == 0:
+            raise SerError(f"{recording} holds no samples: leave it out.")
+        samples = -(-about.frames * audio.SAMPLE_RATE // about.samplerate)
+        return about.frames / about.samplerate, samples, audio.stream(recording)
+    wave = np.asarray(recording)
+    if wave.ndim != 1 or wave.size == 0 or not np.issubdtype(wave.dtype, np.floating):
+        raise SerError(
+            f"a waveform of shape {wave.shape} and type {wave.dtype}: floats of shape (samples,), mono, are wanted"
+        )
+    rate = audio.SAMPLE_RATE if sampling_rate is None else sampling_rate
+    audio.check_rate("the waveform", rate)
+    seconds, wave = wave.size / rate, audio.resample(np.nan_to_num(wave.astype(np.float32)), rate, audio.SAMPLE_RATE)
+    return seconds, wave.size, [wave]
+
+
+def measured(blocks: Iterable[np.ndarray], sounds: list[pd.DataFrame]) -> Iterator[np.ndarray]:
+    """Pass blocks on, and append what `familiarity` measures in each to `sounds`."""
+    for block in blocks:
+        sounds.append(familiarity.describe_recording(block))
+        yield block
+
+
+def cut(blocks: Iterable[np.ndarray], segments: pd.DataFrame, samples: int, size: int) -> Iterator[np.ndarray]:
+    """Waveforms of segments from a stream of samples, as `audio.read_segments` cuts them from a whole file."""
+    blocks, wave, begin = iter(blocks), np.empty(0, np.float32), 0
+    for start in segments["start"]:
+        first = audio.first_sample(start, size, samples)
+        stop = min(first + size, samples)
+        while begin + wave.size < stop:
+            block = next(blocks, None)
+            if block is None:  # the header promised more
+                break
+            heard = min(max(0, first - begin), wave.size)
+            wave, begin = np.concatenate([wave[heard:], block]), begin + heard
+        piece = wave[max(0, first - begin) : stop - begin]
+        if piece.size:
+            yield piece if piece.size == size else np.resize(piece, size)
+    for _ in blocks:  # what no segment reaches is measured as well
+        pass
+
+
+def batches(waves: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Stack waveforms of one length, a few at a time."""
+    batch = []
+    for wave in waves:
+        batch.append(wave)
+        if len(batch) == _BATCH:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
