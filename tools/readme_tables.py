@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_utils import SerError
+from ser_utils import SerError, plots
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -24,30 +24,14 @@ COLUMNS = {
     "emodb": "EMO-DB (German, 4 of 7 emotions)",
 }
 
-#: Systems in the order of the rows, with a name a newcomer understands.
-SYSTEMS = {
-    "majority": "majority class",
-    "spectrogram-cnn": "CNN pretrained on keywords, log-mel spectrograms",
-    "spectrogram-cnn-scratch": "the same CNN from random weights",
-    "egemaps-svm": "SVM, eGeMAPS",
-    "encoder-svm": "SVM, wav2vec2-nano",
-    "probe, untrained": "linear probe, the same encoder untrained",
-    "probe, pre-trained": "linear probe, wav2vec2-nano",
-    "CNN, untrained": "segment CNN, the same encoder untrained",
-    "segment-cnn": "**segment CNN, wav2vec2-nano**",
-    "egemaps-svm/speaker": "SVM, eGeMAPS · per-speaker",
-    "encoder-svm/speaker": "SVM, wav2vec2-nano · per-speaker",
-    "probe, untrained/speaker": "linear probe, the same encoder untrained · per-speaker",
-    "probe, pre-trained/speaker": "linear probe, wav2vec2-nano · per-speaker",
-    "CNN, untrained/speaker": "segment CNN, the same encoder untrained · per-speaker",
-    "segment-cnn/speaker": "**segment CNN, wav2vec2-nano · per-speaker**",
-}
+#: The system that the repository is about, in bold.
+HEADLINE = plots.display_name("encoder-cnn", encoder="wav2vec2-nano")
 
 BLOCK = re.compile(r"(<!-- (results|bench):begin -->\n).*?(<!-- \2:end -->)", flags=re.DOTALL)
 
 
 def results_table(figures: Path = REPOSITORY / "figures") -> str:
-    """Clip-level UAR with its interval, a row a system and a column a corpus, as Markdown.
+    """Clip-level UAR with its interval, one row per system and one column per corpus, as Markdown.
 
     Parameters
     ----------
@@ -78,15 +62,16 @@ def results_table(figures: Path = REPOSITORY / "figures") -> str:
         }
     if not columns:
         raise SerError(f"no scores.csv below {figures.name}/: run `make reproduce` first")
-    present = [s for s in SYSTEMS if any(s in column for column in columns.values())]
     lines = ["| UAR in %, clip level | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for system in present:
-        lines.append(f"| {SYSTEMS[system]} | " + " | ".join(c.get(system, "–") for c in columns.values()) + " |")
+    for system in plots.system_order(system for column in columns.values() for system in column):
+        name = plots.display_name(system, encoder="wav2vec2-nano")
+        name = f"**{name}**" if name.split(" · ")[0] == HEADLINE else name
+        lines.append(f"| {name} | " + " | ".join(c.get(system, "–") for c in columns.values()) + " |")
     return "\n".join(lines) + "\n"
 
 
 def bench_table(figures: Path = REPOSITORY / "figures") -> str:
-    """What `ser bench --json` measured, as Markdown: a row a measurement, the machine below.
+    """What `ser bench --json` measured, as Markdown: one row per measurement, the machine below.
 
     Parameters
     ----------
