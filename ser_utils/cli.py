@@ -289,7 +289,7 @@ def _predict(options: argparse.Namespace) -> int:
     width, results, failed = max(len(str(file)) for file in files), [], 0
     for file in files:
         try:
-            said = model.judge(file)
+            said = model.predict(file)
         except SerError as error:
             print(f"ser: warning: {error}", file=sys.stderr)
             failed += 1

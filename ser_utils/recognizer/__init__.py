@@ -1,12 +1,14 @@
-"""A trained system that judges recordings: saved, loaded, exported, and doubted where it has to be."""
+"""A trained system applied to recordings: trained, saved, loaded, exported, with warnings about unusual recordings."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "card": ["MEANING"],
         "export": ["to_onnx"],
-        "recognizer": ["EmotionRecognizer", "MEANING", "train"],
+        "recognizer": ["EmotionRecognizer"],
+        "training": ["train"],
         "widgets": ["Microphone", "cursor", "inbox"],
     },
 )

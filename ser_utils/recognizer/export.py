@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ser_utils import SerError, audio, encoders, replacing
+from ser_utils import SerError, encoders, replacing
 from ser_utils.recognizer.recognizer import EmotionRecognizer
 
 #: How far ONNX Runtime may be from PyTorch, as a share of the largest value.
@@ -30,12 +30,12 @@ def to_onnx(folder: str | Path) -> dict[str, float]:
 
     `encoder.onnx` takes `waveforms` of shape (batch, samples), float32 at 16 kHz, and gives `frames` of shape (batch,
     frames, dims). `cnn.onnx` takes these and gives `logits` of shape (batch, emotions), in the order of `labels` in
-    `config.json`; their softmax is what `EmotionRecognizer.probabilities` returns.
+    `config.json`; their softmax is the output of `EmotionRecognizer.probabilities`.
 
     Parameters
     ----------
     folder : str or Path
-        What `EmotionRecognizer.save` wrote.
+        Written by `EmotionRecognizer.save`.
 
     Returns
     -------
@@ -54,8 +54,7 @@ def to_onnx(folder: str | Path) -> dict[str, float]:
     folder = Path(folder).expanduser()
     kept = EmotionRecognizer.from_pretrained(folder, device="cpu", precision="fp32")
     encoder = encoders.ToLayer(kept.encoder, kept.config["layer"]).eval()
-    samples = round(kept.config["segment_seconds"] * audio.SAMPLE_RATE)
-    waveforms = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
+    waveforms = 0.1 * torch.randn(2, kept.segment_samples, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():  # not inference_mode, whose tensors the exporter cannot trace
         frames = encoder(waveforms)
         return {
@@ -67,7 +66,7 @@ def to_onnx(folder: str | Path) -> dict[str, float]:
 
 
 class _Halved(nn.Module):
-    """The segment CNN on frames in half precision, as it was trained, whatever precision they come in."""
+    """The segment CNN on frames rounded to half precision, as in training."""
 
     def __init__(self, network: nn.Module):
         super().__init__()

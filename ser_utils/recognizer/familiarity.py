@@ -1,7 +1,7 @@
 """Is a recording like those that a recognizer was trained on? Level, treble and voicing, compared with their ranges.
 
-A softmax adds up to one for anything, noise and silence too. These three catch the crude cases (a silent channel, a
-telephone, music); a foreign language or a child's voice passes them all.
+A softmax adds up to one for any input, noise and silence included. These three properties reveal the crude cases (a
+silent channel, a telephone, music), but neither a foreign language nor a child's voice.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import pandas as pd
 
 from ser_utils import audio, features
 
-#: What recordings are compared by: column of the ranges, words, unit.
-MEASURES = {
+#: What recordings are compared by: name of the property, words, unit.
+PROPERTIES = {
     "level": ("its loud parts are at", "dB full scale"),
     "treble": ("the bands above 4 kHz lie at", "dB against those below 1.5 kHz"),
     "voiced": ("voiced frames among the loud ones:", "%"),
@@ -22,8 +22,8 @@ _SILENCE = -70.0  # dB full scale: below what a 16-bit recording of a room holds
 _MEASURED = 150  # clips of the training corpus that the ranges come from
 
 
-def describe_recording(wave: np.ndarray) -> pd.DataFrame:
-    """Loudness, treble and voicing of every 20 ms of a waveform.
+def frame_properties(wave: np.ndarray) -> pd.DataFrame:
+    """Level, treble and voicing of every frame of 20 ms.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def describe_recording(wave: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each 20 ms: `energy` [dB full scale], `treble` [dB: mel bands above 4 kHz against those below
+        One row per frame: `energy` [dB full scale], `treble` [dB: mel bands above 4 kHz against those below
         1.5 kHz] and `voiced` (bool: the normalised autocorrelation peaks above 0.5).
     """
     wave = np.asarray(wave, np.float32)
@@ -43,13 +43,8 @@ def describe_recording(wave: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"energy": measured["energy"], "treble": treble, "voiced": measured["height"] > 0.5})
 
 
-def summarise(sound: pd.DataFrame) -> dict[str, float]:
-    """Level, treble and voicing of a whole recording.
-
-    Parameters
-    ----------
-    sound : DataFrame
-        Rows of `describe`, of one recording.
+def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
+    """Level, treble and voicing of a whole recording, from its `frame_properties`.
 
     Returns
     -------
@@ -57,59 +52,55 @@ def summarise(sound: pd.DataFrame) -> dict[str, float]:
         `level` [dB full scale: the 90th percentile of the energy]; `treble` [dB] and `voiced` [%], both of the
         frames within 25 dB of that level.
     """
-    level = float(sound["energy"].quantile(0.9))
-    loud = sound[sound["energy"] > level - 25]
+    level = float(frames["energy"].quantile(0.9))
+    loud = frames[frames["energy"] > level - 25]
     return {"level": level, "treble": float(loud["treble"].mean()), "voiced": float(100 * loud["voiced"].mean())}
 
 
-def ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
-    """Between which values the clips of a corpus lie.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table; up to 150 of its recordings are heard.
+def usual_ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
+    """Ranges of the properties in a corpus, measured on up to 150 clips of a clips table.
 
     Returns
     -------
     dict
-        `{measure: [low, high]}`: the 1st and the 99th percentile, with a margin (6 dB, 6 dB, 10 %). Silent clips do not count.
+        `{property: [low, high]}`: the 1st and the 99th percentile, with a margin (6 dB, 6 dB, 10 %). Silent clips are
+        left out.
     """
     chosen = clips["path"].sample(min(len(clips), _MEASURED), random_state=0)
-    table = pd.DataFrame([summarise(describe_recording(audio.read(path))) for path in chosen])
+    table = pd.DataFrame([recording_properties(frame_properties(audio.read(path))) for path in chosen])
     table = table[table["level"] > _SILENCE]
     low, high = table.quantile(0.01), table.quantile(0.99)
-    return {m: [round(float(low[m]) - _MARGIN[m], 1), round(float(high[m]) + _MARGIN[m], 1)] for m in MEASURES}
+    return {name: [round(float(low[name] - m), 1), round(float(high[name] + m), 1)] for name, m in _MARGIN.items()}
 
 
-def unusual(measured: dict[str, float], ranges: dict[str, list[float]]) -> list[str]:
-    """In which respects a recording lies outside the ranges of the training corpus.
+def unusual_properties(measured: dict[str, float], usual: dict[str, list[float]]) -> list[str]:
+    """In which properties a recording lies outside the ranges of the training corpus.
 
     Parameters
     ----------
     measured : dict
-        Of `summarise`.
-    ranges : dict
-        Of the function of that name.
+        `recording_properties` of the recording.
+    usual : dict
+        `usual_ranges` of the training corpus.
 
     Returns
     -------
     list of str
-        One reason a measure, empty where all lie inside; silence alone where there is nothing to hear.
+        One reason per property, empty where all lie inside; silence alone where there is no sound.
 
     Examples
     --------
     >>> usual = {"level": [-30, -10], "treble": [-40, -10], "voiced": [30, 90]}
-    >>> unusual({"level": -20.0, "treble": -55.0, "voiced": 60.0}, usual)
+    >>> unusual_properties({"level": -20.0, "treble": -55.0, "voiced": 60.0}, usual)
     ['the bands above 4 kHz lie at -55 dB against those below 1.5 kHz (trained on -40 to -10)']
-    >>> unusual({"level": -90.0, "treble": 0.0, "voiced": 0.0}, usual)
+    >>> unusual_properties({"level": -90.0, "treble": 0.0, "voiced": 0.0}, usual)
     ['silence (-90 dB full scale)']
     """
     if not measured["level"] > _SILENCE:
         return [f"silence ({measured['level']:.0f} dB full scale)"]
     found = []
-    for name, (words, unit) in MEASURES.items():
-        low, high = ranges[name]
+    for name, (words, unit) in PROPERTIES.items():
+        low, high = usual[name]
         if not low <= measured[name] <= high:
             found.append(f"{words} {measured[name]:.0f} {unit} (trained on {low:.0f} to {high:.0f})")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[n
         try:
             about = soundfile.info(recording)
         except (soundfile.SoundFileError, OSError):
-            list(audio.stream(recording))  # says what is wrong
+            list(audio.stream(recording))  # raises an error that names the cause
             raise
         if about.frames == 0:
             raise SerError(f"{recording} holds no samples: leave it out.")
@@ -45,10 +46,10 @@ def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[n
     return seconds, wave.size, [wave]
 
 
-def measured(blocks: Iterable[np.ndarray], sounds: list[pd.DataFrame]) -> Iterator[np.ndarray]:
-    """Pass blocks on, and append what `familiarity` measures in each to `sounds`."""
+def measured(blocks: Iterable[np.ndarray], properties: list[pd.DataFrame]) -> Iterator[np.ndarray]:
+    """Pass blocks on, and append the properties of their frames to `properties`."""
     for block in blocks:
-        sounds.append(familiarity.describe_recording(block))
+        properties.append(familiarity.frame_properties(block))
         yield block
 
 
@@ -62,8 +63,8 @@ def cut(blocks: Iterable[np.ndarray], segments: pd.DataFrame, samples: int, size
             block = next(blocks, None)
             if block is None:  # the header promised more
                 break
-            heard = min(max(0, first - begin), wave.size)
-            wave, begin = np.concatenate([wave[heard:], block]), begin + heard
+            used = min(max(0, first - begin), wave.size)
+            wave, begin = np.concatenate([wave[used:], block]), begin + used
         piece = wave[max(0, first - begin) : stop - begin]
         if piece.size:
             yield piece if piece.size == size else np.resize(piece, size)
@@ -73,11 +74,5 @@ def cut(blocks: Iterable[np.ndarray], segments: pd.DataFrame, samples: int, size
 
 def batches(waves: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Stack waveforms of one length, a few at a time."""
-    batch = []
-    for wave in waves:
-        batch.append(wave)
-        if len(batch) == _BATCH:
-            yield np.stack(batch)
-            batch = []
-    if batch:
+    while batch := list(islice(waves, _BATCH)):
         yield np.stack(batch)

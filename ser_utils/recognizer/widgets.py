@@ -1,4 +1,4 @@
-"""Widgets for recordings of one's own, in JupyterLab: a microphone, a place for a sound file, a cursor to listen with."""
+"""Widgets for the reader's own recordings, in JupyterLab: a microphone, an upload button, a cursor along a recording."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Microphone(anywidget.AnyWidget):
     Parameters
     ----------
     then : callable
-        Called with what was recorded, mono float32 of shape (samples,), and its rate in Hz.
+        Called with the recording, mono float32 of shape (samples,), and its rate in Hz.
     """
 
     _esm = _RECORDER
@@ -73,20 +73,20 @@ class Microphone(anywidget.AnyWidget):
 
 
 def inbox(answer: Callable[[Path], None]) -> ipywidgets.VBox:
-    """A button for a sound file and one that records; what `answer` displays of either appears below them.
+    """A button that uploads a sound file and one that records; the output of `answer` appears below them.
 
-    The sound stays on this computer, in a temporary folder that goes when the kernel does.
+    The sound stays on this computer, in a temporary folder that is deleted when the kernel ends.
 
     Parameters
     ----------
     answer : callable
-        Called with the path of the sound file, whenever there is a new one.
+        Called with the path of each new sound file.
     """
     folder = tempfile.TemporaryDirectory(prefix="ser-")
-    said = ipywidgets.Output()
+    output = ipywidgets.Output()
 
     def take(path: Path) -> None:
-        with said:
+        with output:
             clear_output(wait=True)
             try:
                 answer(path)
@@ -106,26 +106,26 @@ def inbox(answer: Callable[[Path], None]) -> ipywidgets.VBox:
 
     upload = ipywidgets.FileUpload(accept="audio/*", description="A sound file")
     upload.observe(uploaded, names="value")
-    box = ipywidgets.VBox([ipywidgets.HBox([Microphone(recorded), upload]), said])
+    box = ipywidgets.VBox([ipywidgets.HBox([Microphone(recorded), upload]), output])
     box.folder = folder  # kept as long as the widgets are
     return box
 
 
 def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipywidgets.Widget:
-    """A slider along a recording: the segment under it is marked in the timeline and can be heard.
+    """A slider along a recording: the segment under it is marked in the timeline and can be played.
 
     Parameters
     ----------
     wave : ndarray, shape=(samples,)
         At 16 kHz.
     timelines : DataFrame
-        As `explanation_plots.probability_timeline` takes it.
+        As `plots.probability_timeline` takes it.
     title : str
         Of the figure.
     """
     ends = timelines.groupby("start")["end"].first()
 
-    def hear(start: float) -> None:
+    def show(start: float) -> None:
         figure = plots.probability_timeline(wave, audio.SAMPLE_RATE, timelines, title=title)
         for ax in figure.axes:
             # The outline is what can be seen on the dark spectrogram.
@@ -139,4 +139,4 @@ def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipy
     slider = ipywidgets.SelectionSlider(
         options=options, description="segment", continuous_update=False, layout={"width": "32rem"}
     )
-    return ipywidgets.interactive(hear, start=slider)
+    return ipywidgets.interactive(show, start=slider)

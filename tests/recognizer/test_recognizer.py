@@ -1,9 +1,11 @@
 """A trained system in a folder: kept, loaded, applied to files of any kind, and honest about what it hears."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,7 +71,7 @@ def test_it_answers_like_a_pipeline_of_transformers(clips, kept):
 
 def test_the_clip_is_the_mean_of_its_segments_log_probabilities(clips, kept):
     path = clips.loc[clips["duration"].idxmax(), "path"]
-    said = kept.judge(path)
+    said = kept.predict(path)
     assert len(said.timeline) >= 3
     pooled = softmax(np.log(said.timeline[kept.labels]).mean())
     scores = {s["label"]: s["score"] for s in said.scores}
@@ -85,7 +87,7 @@ def test_a_long_recording_is_cut_as_the_whole_file_would_be(kept, write_tone, mo
     monkeypatch.setattr(kept, "probabilities", lambda batch: heard.append(batch) or np.full((len(batch), len(kept.labels)), 0.2))
     whole = audio.stream
     monkeypatch.setattr(audio, "stream", lambda path: whole(path, seconds=1.7))
-    kept.judge(path)
+    kept.predict(path)
     np.testing.assert_allclose(np.concatenate(heard), expected, atol=2e-6)
 
 
@@ -126,6 +128,23 @@ def test_saving_again_replaces_the_whole_folder(kept, tmp_path):
     assert not (place / "old.txt").exists() and [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
+def test_a_folder_that_cannot_be_replaced_stays_as_it_was(kept, tmp_path, monkeypatch):
+    place = kept.save(tmp_path / "kept")
+    (place / "old.txt").write_text("of the last version")
+    replace = os.replace
+
+    def failing(source, target):
+        if Path(source).name == "new":
+            raise PermissionError("in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(PermissionError):
+        kept.save(place)
+    assert (place / "old.txt").exists() and (place / "config.json").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
 def test_a_folder_without_a_recognizer_or_with_another_encoder_is_refused(folder, kept, tmp_path):
     with pytest.raises(SerError, match="holds no recognizer"):
         EmotionRecognizer.from_pretrained(tmp_path)
@@ -141,7 +160,7 @@ def test_a_folder_without_a_recognizer_or_with_another_encoder_is_refused(folder
 
 def test_silence_noise_and_telephone_are_unlike_the_training_data_and_its_own_clips_are_not(clips, kept, tmp_path):
     def reasons(wave, rate=16_000):
-        return " ".join(kept.judge(np.asarray(wave, np.float32), sampling_rate=rate).unusual)
+        return " ".join(kept.predict(np.asarray(wave, np.float32), sampling_rate=rate).unusual)
 
     noise = np.random.default_rng(0).normal(size=48_000)
     assert "silence" in reasons(np.zeros(48_000)) and "silence" in reasons(1e-5 * noise)
@@ -149,13 +168,13 @@ def test_silence_noise_and_telephone_are_unlike_the_training_data_and_its_own_cl
     speech = audio.read(clips["path"].iloc[3])
     assert "above 4 kHz" in reasons(audio.resample(speech, 16_000, 6_000), 6_000)
     assert "full scale" in reasons(0.003 * speech)
-    own = [kept.judge(path).unusual for path in clips["path"].iloc[::7]]
+    own = [kept.predict(path).unusual for path in clips["path"].iloc[::7]]
     assert np.mean([not doubts for doubts in own]) > 0.9
 
 
 def test_it_does_not_decide_on_silence_or_below_the_wanted_confidence(kept, clips):
-    assert kept.judge(np.zeros(16_000, np.float32)).decision() is None
-    said = kept.judge(clips["path"].iloc[0])
+    assert kept.predict(np.zeros(16_000, np.float32)).decision() is None
+    said = kept.predict(clips["path"].iloc[0])
     best = said.scores[0]
     assert said.decision(best["score"]) == best["label"] and said.decision(best["score"] + 1e-6) is None
 

@@ -1,0 +1,31 @@
+"""What a recognizer's scores mean, and its model card."""
+
+#: Printed with every prediction.
+MEANING = (
+    "A score says which of the actors' portrayals in the training corpus a voice resembles, not what a person feels. It is "
+    "tied to that corpus's language, speakers and recording room. Not for use on people without their consent."
+)
+
+
+def model_card(config: dict) -> str:
+    """The README of a recognizer's folder, with front matter for the Hugging Face hub, from its `config.json`."""
+    about, rows = config["training"], config["scores"]
+    lines = [
+        "---", "library_name: ser-utils", "pipeline_tag: audio-classification", "tags: [speech-emotion-recognition]", "---", "",
+        f"# Emotion recognizer, trained on {about['corpus']}", "", MEANING, "",
+        f"- **Labels**: {', '.join(config['labels'])}.",
+        f"- **System**: frames of {config['encoder']}, layer {config['layer']}, in segments of {config['segment_seconds']:g} s; "
+        f"a small CNN; log-probabilities of the segments averaged. Temperature {config['temperature']:.2f}.",
+        f"- **Trained on**: {about['clips']} clips, {about['speakers']} speakers, {about['hours']} h of {about['corpus']}; "
+        f"epoch {about['epoch']} chosen on {len(about['held_out_speakers'])} of the speakers.",
+        f"- **Normalisation**: {config['normalisation']}.", "",
+    ]  # fmt: skip
+    if rows:
+        lines += [
+            "Scores of the same system on test speakers, with 95 % intervals over speakers:", "",
+            "| system | metric | value | interval |", "|---|---|---|---|",
+            *(f"| {r['system']} | {r['metric']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} |" for r in rows),
+            "",
+        ]  # fmt: skip
+    use = 'EmotionRecognizer.from_pretrained("FOLDER")("recording.wav")'
+    return "\n".join([*lines, "```python", "from ser_utils.recognizer import EmotionRecognizer", use, "```", ""])

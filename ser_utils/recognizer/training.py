@@ -1,0 +1,87 @@
+"""Training of a recognizer on all speakers of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from ser_utils import audio, encoders, features, models
+from ser_utils.recognizer import familiarity
+from ser_utils.recognizer.recognizer import FORMAT, EmotionRecognizer
+
+
+def train(
+    clips: pd.DataFrame,
+    encoder: encoders.Encoder,
+    *,
+    corpus: str,
+    layer: int | None = None,
+    segment_seconds: float = 1.0,
+    epochs: int | None = None,
+    seed: int = 0,
+    leave_out: Collection[str] = (),
+    scores: pd.DataFrame | None = None,
+    cache: str | Path | None = None,
+) -> EmotionRecognizer:
+    """Train the segment CNN on all speakers of a corpus.
+
+    Validation speakers choose the epoch and the temperature, as in every fold of an evaluation.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    encoder : Encoder
+    corpus : str
+        Its name for the model card, such as "demo (synthetic)".
+    layer : int, optional
+        By default the encoder's recommended one.
+    segment_seconds : float
+    epochs, seed
+        Of `models.SegmentCNN`.
+    leave_out : collection of str
+        Speakers that are not used for training.
+    scores : DataFrame, optional
+        Rows of `scores.csv` of this system on test speakers, for the model card.
+    cache : str or Path, optional
+        Folder of features.
+
+    Returns
+    -------
+    EmotionRecognizer
+    """
+    layer = encoder.recommended_layer if layer is None else layer
+    segments = audio.cut_segments(clips, seconds=segment_seconds)
+    X = features.extract(clips, segments, encoder, layers=(layer,), cache=cache)
+    clips = clips[~clips["speaker"].isin(leave_out)]
+    used = segments["clip"].isin(clips["clip"]).to_numpy()
+    facts = clips.set_index("clip").loc[segments["clip"][used]]
+    cnn = models.SegmentCNN(epochs=epochs, random_state=seed)
+    cnn.fit(X[used], facts["emotion"].to_numpy(), groups=facts["speaker"].to_numpy())
+    columns = ["system", "metric", "value", "low", "high"]
+    kept = [] if scores is None else scores.loc[scores["level"] == "clip", columns].round(4).to_dict("records")
+    config = {
+        "format": FORMAT,
+        "labels": [str(name) for name in cnn.classes_],
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "layer": int(layer),
+        "segment_seconds": float(segment_seconds),
+        "width": cnn.width,
+        "temperature": cnn.temperature_,  # already in the last layer's weights
+        "normalisation": "mean and standard deviation of the training frames, in the network's first layers",
+        "ranges": familiarity.usual_ranges(clips),
+        "training": {
+            "corpus": corpus,
+            "clips": len(clips),
+            "speakers": int(clips["speaker"].nunique()),
+            "hours": round(float(clips["duration"].sum()) / 3600, 2),
+            "epoch": int(cnn.history_.loc[cnn.history_["kept"], "epoch"].iloc[0]),
+            "held_out_speakers": [str(name) for name in cnn.held_out_],
+            "seed": seed,
+        },
+        "scores": kept,
+    }
+    return EmotionRecognizer(encoder, cnn.network_, config)
