@@ -93,7 +93,7 @@ def scores(
             f"there are {sorted(scores['metric'].unique())} at {sorted(scores['level'].unique())}"
         )
     rows = rows.loc[list(order)] if order is not None else rows.sort_values("value", ascending=False, kind="stable")
-    ax = axes_of(ax, 7, 1.3 + 0.36 * len(rows))
+    ax = axes_of(ax, 8, 1.3 + 0.36 * len(rows))
     y = _rows_from_the_top(ax, rows["system"].map(display_name))
     low, value, high = (100 * rows[["low", "value", "high"]].to_numpy(float)).T
     ax.hlines(y, low, high, color=INK, linewidth=2)
@@ -128,8 +128,9 @@ def differences(
         names = rows["comparison"].astype(str)
     else:
         names = rows["a"] + " − " + rows["b"] if {"a", "b"} <= set(rows) else differences.index.astype(str)
-    ax = axes_of(ax, 7, 1.3 + 0.36 * len(rows))
-    y = _rows_from_the_top(ax, [" − ".join(map(display_name, name.split(" − "))) for name in names])
+    ax = axes_of(ax, 8, 1.3 + 0.38 * len(rows))
+    pairs = [list(map(display_name, name.split(" − "))) for name in names]
+    y = _rows_from_the_top(ax, [("\n− " if len("".join(pair)) > 44 else " − ").join(pair) for pair in pairs])
     centre, low, high = (100 * rows[["difference", "low", "high"]].to_numpy(float)).T
     clear = (low > 0) | (high < 0)
     ax.axvline(0, color=INK, linewidth=1)
@@ -148,8 +149,7 @@ def differences(
         for i, p in rows["p"].astype(float).items():
             if np.isfinite(p):
                 ax.annotate("p < 0.001" if p < 0.001 else f"p = {p:.3f}", (1.01, i), **beside)
-    below = -0.5 / max(ax.figure.get_figheight() - 1, 1)  # half an inch below the axis
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return ax
 
 

@@ -489,6 +489,8 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
     matrix = pd.DataFrame(np.eye(6, dtype=int), index=SIX, columns=SIX)
     speakers = pd.DataFrame({"speaker": [f"F{i}" for i in range(9)], "value": 0.5, "low": 0.4, "high": 0.6})
     embedding = clips.assign(x=range(len(clips)), y=range(len(clips)))
+    pairs = pd.DataFrame({"a": ["probe, untrained/speaker", "spectrogram-cnn"], "b": "egemaps-svm/speaker", "p": 0.04})
+    pairs = pairs.assign(difference=0.2, low=0.1, high=0.3)
     made = [
         plots.emotion_counts(clips).figure,
         plots.clips_per_speaker(clips).figure,
@@ -497,6 +499,8 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         plots.acoustics_by_emotion(clips, {"duration": "duration [s]"}, title="A"),
         plots.embedding_scatter(embedding).figure,
         plots.scores(scores, chance=1 / 6).figure,
+        plots.differences(pairs).figure,
+        plots.agreement(pd.DataFrame(np.eye(2), index=pairs["a"], columns=pairs["a"])).figure,
         plots.confusion_matrix(matrix).figure,
         plots.confusions({"a": matrix, "b": matrix}),
         plots.caterpillar(speakers).figure,
