@@ -47,7 +47,7 @@ BLOCK = re.compile(r"(<!-- (results|bench):begin -->\n).*?(<!-- \2:end -->)", fl
 
 
 def results_table(figures: Path = REPOSITORY / "figures") -> str:
-    """Clip-level UAR with its interval, a row a system and a column a corpus, as Markdown.
+    """Clip-level UAR with its interval, one row per system and one column per corpus, as Markdown.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def results_table(figures: Path = REPOSITORY / "figures") -> str:
 
 
 def bench_table(figures: Path = REPOSITORY / "figures") -> str:
-    """What `ser bench --json` measured, as Markdown: a row a measurement, the machine below.
+    """What `ser bench --json` measured, as Markdown: one row per measurement, the machine below.
 
     Parameters
     ----------

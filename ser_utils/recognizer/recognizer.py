@@ -129,7 +129,7 @@ class EmotionRecognizer:
         Returns
         -------
         DataFrame
-            `start` [s], `end` [s], one column an emotion.
+            `start` [s], `end` [s], one column per emotion.
         """
         return self.judge(recording, sampling_rate=sampling_rate, hop=hop).timeline
 
