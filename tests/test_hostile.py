@@ -1,4 +1,4 @@
-"""Hostile and broken input, a row a case: what is promised happens, and nothing that was whole is lost."""
+"""Hostile and broken input, one row per case: what is promised happens, and nothing that was whole is lost."""
 
 import dataclasses
 import io

@@ -61,7 +61,7 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
         If there is not one row of functionals for every clip.
     """
     if len(functionals) != len(clips):
-        raise ValueError(f"{len(functionals)} rows of functionals for {len(clips)} clips: one row a clip is needed")
+        raise ValueError(f"{len(functionals)} rows of functionals for {len(clips)} clips: one row per clip is needed")
     table = clips[["clip", "speaker", "emotion", "gender"]].reset_index(drop=True)
     for measure, (functional, _) in ACOUSTICS.items():
         table[measure] = np.asarray(functionals[:, list(names).index(functional)], float)

@@ -1,6 +1,6 @@
 """Which frames of a segment decide a prediction: occlusion, integrated gradients, and a test of both by deletion.
 
-An attribution gives every frame of a segment a number: how much it contributes to the probability of an emotion. Whether
+An attribution assigns a number to every frame of a segment: how much it contributes to the probability of an emotion. Whether
 it can be trusted is measured: deleting the frames with the highest numbers must lower the probability faster than
 deleting frames in random order (`deletion_curves`).
 """

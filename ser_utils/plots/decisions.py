@@ -231,7 +231,7 @@ def agreement(
         As `analysis.agreement` returns it.
     """
     named = correlation.rename(index=display_name, columns=display_name)
-    ax = axes_of(ax, 3.4 + 0.75 * len(named), 2.2 + 0.5 * len(named))
+    ax = axes_of(ax, 3.6 + max(3, 0.75 * len(named)), 2.2 + 0.5 * len(named))
     texts = [[f"{value:.2f}" for value in row] for row in named.to_numpy(float)]
     shaded_table(ax, named, texts, white=0.8, cmap="Greys", vmin=0, vmax=1.4)
     ax.set_title(f"{title}\ncorrelation of errors")

@@ -28,7 +28,7 @@ def test_every_acoustic_measure_is_a_functional_that_opensmile_gives():
     measured = analysis.measures_of(clips, values, names)
     np.testing.assert_array_equal(measured["loudness"], values[:, names.index("loudness_sma3_amean")])
     assert measured["pitch"].isna().tolist()[:2] == [True, False] and measured["loudness"].notna().all()
-    with pytest.raises(ValueError, match="one row a clip"):
+    with pytest.raises(ValueError, match="one row per clip"):
         analysis.measures_of(clips, values[1:], names)
 
 
