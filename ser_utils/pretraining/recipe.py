@@ -62,7 +62,7 @@ def nano_config(**changes) -> Wav2Vec2Config:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `pretrain` trains. The defaults are those of the shipped `wav2vec2-nano`.
+    """How `pretrain` trains. The defaults are for runs of an hour and more; what made an encoder stands in its `training.json`.
 
     Attributes
     ----------
