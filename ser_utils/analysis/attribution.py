@@ -1,6 +1,6 @@
 """Which frames of a segment decide a prediction: occlusion, integrated gradients, and a test of both by deletion.
 
-An attribution gives every frame of a segment a number: how much it contributes to the probability of an emotion. Whether
+An attribution assigns a number to every frame of a segment: how much it contributes to the probability of an emotion. Whether
 it can be trusted is measured: deleting the frames with the highest numbers must lower the probability faster than
 deleting frames in random order (`deletion_curves`).
 """
@@ -146,24 +146,6 @@ def deletion_curves(
     guided = curve(np.argsort(-attribution, axis=1, kind="stable"))
     shuffled = [curve(np.argsort(generator.random((n, frames)), axis=1)) for _ in range(5)]
     return guided, np.mean(shuffled, axis=0)
-
-
-def _log_probability(estimator, X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
-    """Log-probability of each row's target emotion, shape `(n,)`."""
-    classes = list(estimator.classes_)
-    if unknown := sorted(set(targets) - set(classes)):
-        raise ValueError(f"the model does not know {unknown}; it knows {classes}")
-    probabilities = estimator.predict_proba(X)[np.arange(len(X)), [classes.index(target) for target in targets]]
-    return np.log(np.maximum(probabilities, evaluation.FLOOR))
-
-
-def _check(X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
-    X = np.asarray(X, dtype=np.float32)
-    if X.ndim != 3:
-        raise ValueError(f"X must have shape (segments, frames, dims), got {X.shape}")
-    if len(targets) != len(X):
-        raise ValueError(f"{len(X)} segments but {len(targets)} target emotions")
-    return X
 
 
 def _log_probability(estimator, X: np.ndarray, targets: Sequence[str]) -> np.ndarray:

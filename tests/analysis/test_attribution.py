@@ -68,35 +68,6 @@ def test_integrated_gradients_equal_the_direct_sum_of_gradients(segments):
     np.testing.assert_allclose(shares, ((x - start) * total).sum(-1), atol=1e-7)
 
 
-def network():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(  # a mean over frames at the end: (n, frames, dims) -> (n, 3)
-        torch.nn.Linear(DIMS, 8), torch.nn.GELU(), torch.nn.Unflatten(2, (8, 1)), torch.nn.AvgPool3d((FRAMES, 1, 1)),
-        torch.nn.Flatten(), torch.nn.Linear(8, 3),
-    )  # fmt: skip
-
-
-def test_occlusion_equals_the_direct_loop_over_windows(segments):
-    baseline, model = np.full(DIMS, 0.1, dtype="float32"), MeanModel()
-    loss = analysis.occlusion(model, segments, ["anger"] * 6, baseline=baseline, width=5)
-    for centre in range(FRAMES):
-        hidden = segments.copy()
-        hidden[:, max(0, centre - 2) : centre + 3] = baseline
-        direct = np.log(model.predict_proba(segments)[:, 0]) - np.log(model.predict_proba(hidden)[:, 0])
-        np.testing.assert_allclose(loss[:, centre], direct, atol=1e-6)
-
-
-def test_integrated_gradients_equal_the_direct_sum_of_gradients(segments):
-    baseline, columns, steps = np.full(DIMS, 0.1, dtype="float32"), [0, 1, 2, 0, 1, 2], 16
-    shares = analysis.integrated_gradients(network(), segments, columns, baseline=baseline, steps=steps)
-    x, start, total = torch.tensor(segments), torch.tensor(baseline).expand(segments.shape), 0
-    for step in range(steps):
-        point = (start + (step + 0.5) / steps * (x - start)).requires_grad_()
-        logits = network()(point)[torch.arange(6), columns]
-        total = total + torch.autograd.grad(logits.sum(), point)[0] / steps
-    np.testing.assert_allclose(shares, ((x - start) * total).sum(-1), atol=1e-7)
-
-
 def test_integrated_gradients_add_up_to_the_difference_of_the_logit(segments):
     baseline = np.full(DIMS, 0.1, dtype="float32")
     shares = analysis.integrated_gradients(network(), segments, [2] * 6, baseline=baseline, steps=200)
