@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
 SAMPLE_RATE = 16_000
 
+#: A frame is active within so many dB of the recording's loud frames, and above so many dBFS; one every `HOP` seconds.
+RANGE, QUIET, HOP = 30.0, -65.0, 0.01
+
 _QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise of 16-bit files
 
 
@@ -176,10 +179,75 @@ def _with_rest(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     return np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, 2 * -(-rate // new_rate))])
 
 
+def active_frames(wave: np.ndarray, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Which frames of a recording hold sound, judged by their level.
+
+    Parameters
+    ----------
+    wave : ndarray, shape=(samples,)
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    ndarray of bool, shape=(ceil(samples / hop),)
+        Frame i is 25 ms long and centred on the 10 ms from `i * HOP` seconds on. It is active if its root mean square
+        lies within `RANGE` dB of the recording's loud frames (95th percentile) and above `QUIET` dBFS.
+
+    Examples
+    --------
+    >>> tone = np.sin(np.arange(16_000))
+    >>> float(active_frames(np.concatenate([np.zeros(16_000), tone])).mean())
+    0.505
+    """
+    hop, half = round(HOP * sample_rate), round(0.0125 * sample_rate)
+    count = -(-len(wave) // hop)
+    middles = np.arange(count) * hop + hop // 2
+    energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
+    first, last = np.maximum(middles - half, 0), np.minimum(middles + half, len(wave))
+    power = (energy[last] - energy[first]) / np.maximum(last - first, 1)
+    level = 10 * np.log10(np.maximum(power, 1e-20))
+    return level > max(np.percentile(level, 95) - RANGE, QUIET)
+
+
+def activity(clips: pd.DataFrame) -> pd.DataFrame:
+    """Find the stretches of each clip that hold sound.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+
+    Returns
+    -------
+    DataFrame
+        One row per stretch of active frames (see `active_frames`): `clip`, `start` [s], `end` [s]. A clip without any
+        sound has no row.
+    """
+    import pandas as pd
+    from joblib import Parallel, delayed
+
+    def stretches(path: str) -> np.ndarray:
+        """Where sound begins and where it ends, in frames; shape=(n, 2)."""
+        return np.flatnonzero(np.diff(active_frames(read(path)), prepend=False, append=False)).reshape(-1, 2)
+
+    # Threads: reading and resampling leave Python's lock.
+    found = Parallel(n_jobs=2, prefer="threads")(delayed(stretches)(path) for path in clips["path"])
+    edges = np.concatenate([np.empty((0, 2)), *found]) * HOP
+    names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in found])
+    return pd.DataFrame({"clip": names, "start": edges[:, 0], "end": edges[:, 1]})
+
+
 def cut_segments(
-    clips: pd.DataFrame, *, seconds: float | None, hop: float | None = None, min_coverage: float = 0.5
+    clips: pd.DataFrame,
+    *,
+    seconds: float | None,
+    hop: float | None = None,
+    min_coverage: float = 0.5,
+    active: pd.DataFrame | None = None,
+    min_active: float = 0.25,
 ) -> pd.DataFrame:
-    """Cut clips into segments of one length.
+    """Cut clips into segments of one length, and leave silent ones out.
 
     Parameters
     ----------
@@ -192,30 +260,39 @@ def cut_segments(
     min_coverage : float
         A last piece covering less than this fraction of a segment is dropped, unless it is the clip's only
         one. One that is kept is moved back until it ends with the clip, so it overlaps the piece before.
+    active : DataFrame, optional
+        Stretches with sound, from `activity`. Without them every segment counts as active and none is left out.
+    min_active : float
+        Segments with a smaller fraction of active frames are left out; a clip keeps its most active one.
 
     Returns
     -------
     DataFrame
-        A segments table (`clip`, `start` [s], `end` [s], `padding`), ordered by clip, then by start.
+        A segments table (`clip`, `start` [s], `end` [s], `padding`, `active`), ordered by clip, then by start.
         `padding` is the fraction of the segment that is the clip's own repetition: above 0 only where the
         clip is shorter than a segment. `end` is the end of the recording then, so a segment lasts
-        `(end - start) / (1 - padding)`.
+        `(end - start) / (1 - padding)`. `active` is the fraction of active frames; 1 without `active`.
 
     Raises
     ------
     ValueError
-        If `seconds` or `hop` is not positive, or `min_coverage` is not between 0 and 1.
+        If `seconds` or `hop` is not positive, or `min_coverage` or `min_active` is not between 0 and 1.
 
     Examples
     --------
     >>> import pandas as pd
     >>> clips = pd.DataFrame({"clip": ["a", "b"], "duration": [2.75, 0.5]})
     >>> cut_segments(clips, seconds=1.0)
-      clip  start   end  padding
-    0    a   0.00  1.00      0.0
-    1    a   1.00  2.00      0.0
-    2    a   1.75  2.75      0.0
-    3    b   0.00  0.50      0.5
+      clip  start   end  padding  active
+    0    a   0.00  1.00      0.0     1.0
+    1    a   1.00  2.00      0.0     1.0
+    2    a   1.75  2.75      0.0     1.0
+    3    b   0.00  0.50      0.5     1.0
+    >>> sound = pd.DataFrame({"clip": ["a", "b"], "start": [0.9, 0.1], "end": [1.8, 0.2]})
+    >>> cut_segments(clips, seconds=1.0, active=sound)
+      clip  start  end  padding  active
+    0    a    1.0  2.0      0.0     0.8
+    1    b    0.0  0.5      0.5     0.2
     """
     import pandas as pd
 
@@ -224,14 +301,29 @@ def cut_segments(
         raise ValueError(f"seconds={seconds}: a segment length is above 0, or None for whole clips.")
     if hop is not None and not hop > 0:
         raise ValueError(f"hop={hop}: the distance between segments is above 0.")
-    if not 0 <= min_coverage <= 1:
-        raise ValueError(f"min_coverage={min_coverage}: a fraction between 0 and 1.")
+    for name, value in {"min_coverage": min_coverage, "min_active": min_active}.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value}: a fraction between 0 and 1.")
 
     clips = clips.sort_values("clip", kind="stable")
     names, duration = clips["clip"].to_numpy(), clips["duration"].to_numpy(dtype=float)
     if seconds is None:
-        return pd.DataFrame({"clip": names, "start": 0.0, "end": duration, "padding": 0.0})
+        table = pd.DataFrame({"clip": names, "start": 0.0, "end": duration, "padding": 0.0})
+    else:
+        row, start = _grid(duration, seconds, hop, min_coverage)
+        end = np.minimum(start + seconds, duration[row])
+        padding = np.clip(1 - (end - start) / seconds, 0, None)
+        padding[padding < 1e-9] = 0
+        table = pd.DataFrame({"clip": names[row], "start": start, "end": end, "padding": padding})
+    if active is None:
+        return table.assign(active=1.0)
+    table["active"] = _share_active(table, active)
+    most = table.groupby("clip", sort=False)["active"].transform("idxmax")
+    return table[(table["active"] >= min_active) | (most == table.index)].reset_index(drop=True)
 
+
+def _grid(duration: np.ndarray, seconds: float, hop: float, min_coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """For each segment the position of its clip, and where it starts [s]."""
     sample = 1 / SAMPLE_RATE  # shorter rests are rounding
     whole = np.floor((duration - seconds + sample) / hop).astype(int) + 1  # pieces that fit
     whole = np.maximum(whole, 1)
@@ -240,15 +332,25 @@ def cut_segments(
     tail = (rest > sample) & (coverage >= min_coverage)
 
     count = whole + tail
-    row = np.repeat(np.arange(len(clips)), count)
+    row = np.repeat(np.arange(len(duration)), count)
     piece = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     start = np.where(tail[row] & (piece == whole[row]), duration[row] - seconds, piece * hop)
     # A piece may overhang the clip's end by less than a sample: move it back.
-    start = np.clip(np.minimum(start, duration[row] - seconds), 0, None)
-    end = np.minimum(start + seconds, duration[row])
-    padding = np.clip(1 - (end - start) / seconds, 0, None)
-    padding[padding < 1e-9] = 0
-    return pd.DataFrame({"clip": names[row], "start": start, "end": end, "padding": padding})
+    return row, np.clip(np.minimum(start, duration[row] - seconds), 0, None)
+
+
+def _share_active(segments: pd.DataFrame, active: pd.DataFrame) -> np.ndarray:
+    """Fraction of each segment that lies in active stretches."""
+    share = np.zeros(len(segments))
+    stretches = {clip: rows[["start", "end"]].to_numpy() for clip, rows in active.groupby("clip", sort=False)}
+    edges = segments[["start", "end"]].to_numpy()
+    for clip, rows in segments.groupby("clip", sort=False).indices.items():
+        if clip in stretches:
+            own = stretches[clip]
+            heard = np.concatenate([[0], np.repeat(np.cumsum(own[:, 1] - own[:, 0]), 2)[:-1]])
+            until = np.interp(edges[rows].ravel(), own.ravel(), heard).reshape(-1, 2)  # seconds of sound up to each edge
+            share[rows] = (until[:, 1] - until[:, 0]) / (edges[rows, 1] - edges[rows, 0])
+    return share.round(9).clip(0, 1)
 
 
 def read_segments(

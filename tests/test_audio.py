@@ -104,6 +104,57 @@ def test_unusable_files_are_named_in_one_line(tmp_path):
         assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
+# ----------------------------------------------------------------------------------------------------- activity
+
+
+def spoken(*parts: tuple[float, float], noise: float = 0.0) -> np.ndarray:
+    """Tones of (seconds, amplitude) one after the other."""
+    random = np.random.default_rng(0)
+    pieces = [a * np.sin(0.1 * np.pi * np.arange(round(s * 16_000))) for s, a in parts]
+    wave = np.concatenate(pieces)
+    return (wave + noise * random.normal(size=len(wave))).astype(np.float32)
+
+
+def test_frames_are_active_within_30_db_of_the_loud_ones():
+    wave = spoken((1.0, 0.5), (1.0, 0.5 * 10 ** (-28 / 20)), (1.0, 0.5 * 10 ** (-32 / 20)))
+    active = audio.active_frames(wave)
+    assert active.shape == (300,)
+    assert active[:98].all() and active[102:198].all() and not active[203:].any()
+
+
+def test_how_loud_a_recording_is_does_not_matter_until_it_is_silence():
+    wave = spoken((0.5, 1e-9), (0.5, 0.5), noise=1e-5)
+    for gain in (1.0, 0.01):
+        assert audio.active_frames(gain * wave).mean() == pytest.approx(0.51, abs=0.02)
+    assert not audio.active_frames(1e-4 * wave).any()  # -77 dBFS
+    assert not audio.active_frames(np.zeros(16_000, np.float32)).any()
+
+
+def test_active_stretches_are_found_in_each_clip(tmp_path):
+    for name, wave in {"a": spoken((0.5, 0), (0.5, 0.3), (0.4, 0), (0.6, 0.3)), "b": np.zeros(8000)}.items():
+        soundfile.write(tmp_path / f"{name}.wav", wave, 16_000)
+    clips = clips_of(a=2.0, b=0.5).assign(path=lambda t: [str(tmp_path / f"{name}.wav") for name in t["clip"]])
+    found = audio.activity(clips)
+    assert found["clip"].tolist() == ["a", "a"]
+    np.testing.assert_allclose(found[["start", "end"]], [[0.5, 1.0], [1.4, 2.0]], atol=0.021)
+
+
+def test_silent_segments_are_left_out_and_a_clip_keeps_its_most_active_one():
+    clips = clips_of(a=4.0, b=3.0)
+    active = pd.DataFrame({"clip": ["a", "a", "b"], "start": [1.5, 3.0, 1.9], "end": [2.5, 3.2, 2.1]})
+    segments = audio.cut_segments(clips, seconds=1.0, active=active)
+    assert segments[["clip", "start", "active"]].values.tolist() == [["a", 1, 0.5], ["a", 2, 0.5], ["b", 1, 0.1]]
+    assert segments.index.tolist() == [0, 1, 2]
+    every = audio.cut_segments(clips, seconds=1.0, active=active, min_active=0)
+    assert every["active"].tolist() == [0, 0.5, 0.5, 0.2, 0, 0.1, 0.1]
+    assert (audio.cut_segments(clips, seconds=1.0)["active"] == 1).all()
+
+
+def test_a_clip_without_any_sound_keeps_its_first_segment():
+    none = pd.DataFrame({"clip": [], "start": [], "end": []})
+    assert spans(audio.cut_segments(clips_of(a=3.0), seconds=1.0, active=none)) == [(0, 1)]
+
+
 # ------------------------------------------------------------------------------------------------------ cutting
 
 
@@ -147,7 +198,7 @@ def test_whole_clips_are_one_segment_each():
 
 def test_segments_are_ordered_by_clip_then_start_whatever_the_order_of_clips():
     segments = audio.cut_segments(clips_of(c=2.0, a=1.5, b=0.2), seconds=0.5)
-    assert list(segments.columns) == ["clip", "start", "end", "padding"]
+    assert list(segments.columns) == ["clip", "start", "end", "padding", "active"]
     assert segments.index.equals(pd.RangeIndex(len(segments)))
     assert segments.sort_values(["clip", "start"]).index.equals(segments.index)
 

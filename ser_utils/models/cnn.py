@@ -1,8 +1,9 @@
 """Two convolutional networks with scikit-learn's interface: `fit(X, y, groups=None)` and `predict_proba(X)`.
 
-`groups` are the speakers of the rows. The epoch and the confidence of a network are chosen on validation speakers
-taken from the rows given to `fit`, so one cross-validation loop serves every classifier. All classes weigh the same
-in training, however rare, because the headline score (UAR, the unweighted average recall) weighs them the same.
+A network is trained on all rows given to `fit`. The number of epochs and the temperature were fixed beforehand, on the
+development speakers (every second speaker of nEMO and RAVDESS), so no training speaker is lost to early stopping; with
+`validation` above 0 some are, for comparison. All classes weigh the same in training, however rare, because the
+headline score (UAR, the unweighted average recall) weighs them the same.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ class _Network(ClassifierMixin, BaseEstimator):
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    patience: int = 3
-    validation: float = 0.15
+    temperature: float = 1.5
+    validation: float = 0.0
     random_state: int = 0
 
     _ndim: ClassVar[tuple[int, ...]]
     _form: ClassVar[str]
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
-        """Train the network, keep its best epoch, and fit its temperature.
+        """Train the network.
 
         Parameters
         ----------
@@ -58,7 +59,7 @@ class _Network(ClassifierMixin, BaseEstimator):
         y : array-like, shape=(n,)
             Classes.
         groups : array-like, shape=(n,), optional
-            Speakers.
+            Speakers; only used to choose validation speakers.
 
         Raises
         ------
@@ -76,19 +77,19 @@ class _Network(ClassifierMixin, BaseEstimator):
             self.history_ = training.train(
                 trained, inputs, codes, fit, held,
                 epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay, patience=self.patience,
+                weight_decay=self.weight_decay,
             )  # fmt: skip
-        self.temperature_ = 1.0
+        self.temperature_ = self.temperature
         if len(held):
             logits = training.run(trained, inputs, held).double().numpy()
             self.temperature_ = fit_temperature(logits, codes[held], balanced=True)
-            with torch.no_grad():
-                for parameter in self.network_[-1].parameters():
-                    parameter.div_(self.temperature_)
+        with torch.no_grad():
+            for parameter in self.network_[-1].parameters():
+                parameter.div_(self.temperature_)
         return self
 
     def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Choose the rows to train on and the validation rows, on which epoch and temperature are chosen.
+        """Choose the rows to train on and the validation rows, on which epoch and temperature are chosen, if any.
 
         `fit` calls this once. A subclass may override it, for example to return validation rows of its own.
 
@@ -105,6 +106,8 @@ class _Network(ClassifierMixin, BaseEstimator):
             Rows to train on, with every class among them, and validation rows. Without validation rows the last
             epoch is kept.
         """
+        if self.validation <= 0:
+            return np.arange(len(codes)), np.arange(0)
         return inner_splits.hold_out(codes, groups, self.validation, self.random_state)
 
     def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
@@ -145,7 +148,7 @@ class SegmentCNN(_Network):
     averaged two by two and each dimension is standardised with the statistics of the training rows; these values are
     kept in memory, in half precision. One position-wise layer reduces `dims` to `width` channels; two convolutions
     along time follow, with pooling between them; mean and standard deviation over time give one vector whatever the
-    number of frames; a linear layer classifies it. The epoch with the highest UAR on the validation speakers is kept.
+    number of frames; a linear layer classifies it.
 
     Parameters
     ----------
@@ -156,19 +159,21 @@ class SegmentCNN(_Network):
     dropout : float
         Share of the pooled values set to zero in training.
     epochs : int, optional
-        Largest number of epochs; as many as make about `training.UPDATES` updates where not given.
+        `training.EPOCHS` where not given, more where that makes fewer than `training.UPDATES` updates.
     batch_size : int
         Rows per update.
     learning_rate : float
         Highest rate of the one-cycle schedule.
     weight_decay : float
         Of AdamW.
-    patience : int
-        Epochs without improvement before training stops.
+    temperature : float
+        The network's outputs are divided by it, so that its confidence is about its accuracy (Guo et al. 2017); that
+        changes no prediction.
     validation : float
-        Share of the training speakers used for validation; at least one speaker.
+        Share of the training speakers that is not trained on but watched: the epoch with the highest UAR on them is
+        kept, and the temperature is fitted on them. 0: no speaker; above 0 at least one.
     random_state : int
-        Seed of the validation speakers, the initial weights, the batches and the masks.
+        Seed of the initial weights, the batches, the masks and the validation speakers.
 
     Attributes
     ----------
@@ -178,9 +183,9 @@ class SegmentCNN(_Network):
     history_ : DataFrame
         One row per epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
     held_out_ : list
-        The validation speakers.
+        The validation speakers, if any.
     temperature_ : float
-        Temperature fitted on the validation rows (Guo et al. 2017); the last layer has been divided by it.
+        What the last layer has been divided by.
     layer_weights_ : ndarray or None
         Learned weight of each encoder layer, if X had several.
     """
@@ -225,7 +230,7 @@ class SpectrogramCNN(_Network):
         ResNet.
     freeze : int, optional
         Number of frozen blocks; all but the last one where not given.
-    dropout, epochs, batch_size, learning_rate, weight_decay, patience, validation, random_state
+    dropout, epochs, batch_size, learning_rate, weight_decay, temperature, validation, random_state
         As for `SegmentCNN`.
 
     Attributes

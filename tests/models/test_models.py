@@ -1,5 +1,6 @@
 """Classifiers: what they learn, what they choose by themselves, and on whom."""
 
+import itertools
 import pickle
 import warnings
 
@@ -9,9 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ser_utils import SerError, models
@@ -195,18 +194,18 @@ def test_regularisation_is_chosen_for_unseen_speakers():
     X[:, :30] += 3 * random.normal(size=(12, 30))[groups]
     X[:, 39] += 1.2 * codes
     y = np.array(["anger", "fear"])[codes]
-    apart = SVM(C=(0.01, 10.0)).fit(X, y, groups=groups).search_
-    mixed = SVM(C=(0.01, 10.0)).fit(X, y).search_
+    choices = SVM(whiten=(False,), kernels=("gaussian",), C=(0.01, 10.0))
+    apart, mixed = choices.fit(X, y, groups=groups).search_, choices.fit(X, y).search_
     assert mixed["uar"].max() > apart["uar"].max() + 0.05
     assert len(apart) == 2
 
 
 def test_the_best_of_the_inner_scores_is_taken():
     X, y, groups = vectors(strength=0.4)
-    model = SVM(C=(0.001, 1.0), gamma=(0.001, "scale")).fit(X, y, groups=groups)
+    model = SVM(C=(0.001, 1.0)).fit(X, y, groups=groups)
     best = model.search_.loc[model.search_["uar"].idxmax()]
-    assert model.C_ == best["C"]
-    assert model.search_["uar"].nunique() > 1
+    assert (model.whiten_, model.kernel_, model.C_) == (best["whiten"], best["kernel"], best["C"])
+    assert len(model.search_) == 8 and model.search_["uar"].nunique() > 1
 
 
 def test_probabilities_of_the_svm_are_calibrated_on_unseen_speakers():
@@ -219,6 +218,35 @@ def test_probabilities_of_the_svm_are_calibrated_on_unseen_speakers():
     assert probabilities.max(1).mean() == pytest.approx(correct.mean(), abs=0.1)
 
 
+def test_the_svm_is_more_often_right_where_it_is_surer():
+    # A count of won pairs says next to nothing about confidence: among eight classes nearly all have the same gap.
+    X, y, groups = vectors(n=1200, strength=0.3, speakers=12)
+    test = groups >= 6
+    model = SVM(C=(0.1, 1.0)).fit(X[~test], y[~test], groups=groups[~test])
+    right, sure = model.predict(X[test]) == y[test], model.predict_proba(X[test]).max(1)
+    thirds = np.array_split(right[np.argsort(sure)], 3)
+    assert thirds[2].mean() > thirds[1].mean() > thirds[0].mean() and thirds[2].mean() > thirds[0].mean() + 0.2
+
+
+def test_probabilities_of_pairs_are_coupled_as_price_and_others_do_it():
+    X, y, groups = vectors(strength=0.5)
+    model = SVM(whiten=(False,), kernels=("linear",), C=(1.0,)).fit(X, y, groups=groups)
+    margins = model.machine_.decision_function(model.scaler_.transform(X))
+    p = np.ones((3, 3, len(X)))
+    for (i, j), margin in zip(((0, 1), (0, 2), (1, 2)), margins.T, strict=True):
+        p[i, j], p[j, i] = 1 / (1 + np.exp(-2 * margin)), 1 / (1 + np.exp(2 * margin))
+    coupled = 1 / (np.sum(1 / p, axis=1) - 1 - (3 - 2)).T  # the diagonal's ones do not count
+    scaled = coupled ** (1 / model.temperature_)
+    np.testing.assert_allclose(model.predict_proba(X), scaled / scaled.sum(1, keepdims=True), atol=1e-9)
+
+
+def test_two_classes_keep_their_sides():
+    X, y, groups = vectors(strength=1.0)
+    two = y != "sadness"
+    model = SVM().fit(X[two], y[two], groups=groups[two])
+    assert (model.predict(X[two]) == y[two]).mean() > 0.85
+
+
 def test_probabilities_of_the_svm_never_overrule_its_decisions():
     # Inner speakers so unlike each other that held-out decisions are worse than chance: what is learned from
     # them may make probabilities flat, but must not turn them round.
@@ -226,23 +254,36 @@ def test_probabilities_of_the_svm_never_overrule_its_decisions():
     codes, groups = random.integers(3, size=240), random.integers(3, size=240)
     X, y = random.normal(size=(240, 3)), np.array(["anger", "fear", "sadness"])[codes]
     X[np.arange(240), (codes + groups) % 3] += 4  # where one speaker's fear is, another's anger
-    model = SVM().fit(X, y, groups=groups)
+    model = SVM(C=(1.0,)).fit(X, y, groups=groups)
     assert model.search_["uar"].max() < 1 / 3, "this test needs misleading inner folds"
-    decisions = model.machine_.decision_function(model.scaler_.transform(X))
-    assert (model.predict(X) == model.classes_[decisions.argmax(1)]).all()
+    space = model.scaler_.transform(X) @ model.turn_
+    assert (model.predict(X) == model.classes_[model.machine_.predict(space)]).mean() > 0.95
 
 
-def test_inner_folds_of_the_svm_are_standardised_with_their_own_training_rows():
+def test_inner_folds_of_the_svm_are_standardised_and_whitened_with_their_own_training_rows():
     X, y, groups = vectors(strength=0.5)
     X[groups == 0] *= 20  # one speaker is far louder: its rows change the statistics of all others
-    model = SVM(C=(0.3, 10.0), gamma=("scale", 0.01)).fit(X, y, groups=groups)
+    model = SVM(whiten=(False, True), kernels=("gaussian",), C=(0.3, 10.0)).fit(X, y, groups=groups)
     codes = np.unique(y, return_inverse=True)[1]
-    parts = models.grouped_splits(codes, groups, 3, 0)
+    truth, made = [], {choice: [] for choice in itertools.product((False, True), (0.3, 10.0))}
+    for fit, held in models.grouped_splits(codes, groups, 3, 0):
+        truth.append(codes[held])
+        for whiten, C in made:
+            alone = SVM(whiten=(whiten,), kernels=("gaussian",), C=(C,)).fit(X[fit], y[fit], groups=groups[fit])
+            made[whiten, C].append(alone.predict_proba(X[held]).argmax(1))
     for choice in model.search_.itertuples():
-        pipeline = make_pipeline(StandardScaler(), SVC(C=choice.C, gamma=choice.gamma, class_weight="balanced"))
-        decisions = [pipeline.fit(X[fit], codes[fit]).decision_function(X[held]) for fit, held in parts]
-        truth = np.concatenate([codes[held] for _, held in parts])
-        assert choice.uar == pytest.approx(balanced_accuracy_score(truth, np.concatenate(decisions).argmax(1)))
+        predicted = np.concatenate(made[choice.whiten, choice.C])
+        assert choice.uar == pytest.approx(balanced_accuracy_score(np.concatenate(truth), predicted))
+
+
+def test_whitening_makes_what_varies_within_classes_alike_in_all_directions():
+    random = np.random.default_rng(0)
+    y = np.repeat(["anger", "neutral"], 400)
+    X = random.normal(size=(800, 5)) @ random.normal(size=(5, 5)) + 3 * (y == "anger")[:, None]
+    model = SVM(whiten=(True,), kernels=("linear",), C=(1.0,)).fit(X, y)
+    Z = model.scaler_.transform(X) @ model.turn_
+    within = np.cov(np.concatenate([Z[y == name] - Z[y == name].mean(0) for name in ("anger", "neutral")]).T)
+    np.testing.assert_allclose(within, np.eye(5), atol=0.1)
 
 
 def test_the_svm_gives_the_same_where_a_kernel_matrix_would_be_too_large(monkeypatch):
@@ -250,6 +291,7 @@ def test_the_svm_gives_the_same_where_a_kernel_matrix_would_be_too_large(monkeyp
     small = SVM().fit(X, y, groups=groups)
     monkeypatch.setattr("ser_utils.models.vectors.DENSE_ROWS", 100)
     monkeypatch.setattr("ser_utils.models.vectors.rbf_kernel", None)
+    monkeypatch.setattr("ser_utils.models.vectors.linear_kernel", None)
     large = SVM().fit(X, y, groups=groups)
     pd.testing.assert_frame_equal(small.search_, large.search_)
     np.testing.assert_allclose(small.predict_proba(X), large.predict_proba(X), atol=1e-4)
@@ -266,15 +308,33 @@ def test_the_linear_probe_finds_what_is_linear_in_many_dimensions_and_weighs_rar
         assert right[y[~train] == emotion].mean() > 0.6, emotion
 
 
-def test_early_stopping_watches_speakers_that_are_not_trained_on():
-    # Held-out speakers carry the classes' patterns swapped: a network that trained on them would follow.
+def test_every_training_speaker_is_trained_on():
+    # One speaker alone has the third class: a network that had set that speaker aside could not name it.
     X, y, groups = maps(n=600)
-    model = QUICK["segment"][0]
+    only = groups == groups[0]
+    y = np.where(only, "sadness", np.where(y == "sadness", "fear", y))
+    model = SegmentCNN(width=16, epochs=8, batch_size=32, learning_rate=0.01).fit(X, y, groups=groups)
+    assert model.held_out_ == [] and model.history_["validation_uar"].isna().all()
+    assert list(model.classes_) == ["anger", "fear", "sadness"]
+    assert len(model.history_) == 8 and model.history_["kept"].to_numpy().nonzero()[0].tolist() == [7]
+
+
+def test_the_temperature_given_makes_a_network_less_sure_and_changes_no_prediction():
+    X, y, groups = maps()
+    sure, doubting = (SegmentCNN(width=8, epochs=3, temperature=t).fit(X, y, groups=groups) for t in (1.0, 3.0))
+    assert (sure.predict(X) == doubting.predict(X)).all()
+    assert doubting.predict_proba(X).max(1).mean() < sure.predict_proba(X).max(1).mean()
+
+
+def test_validation_speakers_are_not_trained_on():
+    # Validation speakers carry the classes' patterns swapped: a network that trained on them would follow.
+    X, y, groups = maps(n=600)
+    model = clone(QUICK["segment"][0]).set_params(validation=0.15)
     held = clone(model).set_params(epochs=1).fit(X, y, groups=groups).held_out_
     swapped = np.where(np.isin(groups, held), np.roll(["anger", "fear", "sadness"], 1)[
         np.unique(y, return_inverse=True)[1]], y)  # fmt: skip
     fitted = clone(model).fit(X, swapped, groups=groups)
-    assert fitted.held_out_ == held
+    assert held and fitted.held_out_ == held
     inside = np.isin(groups, held)
     assert balanced_accuracy_score(y[~inside], fitted.predict(X[~inside])) > 0.5
     assert fitted.history_["validation_uar"].max() < 0.45
@@ -282,24 +342,16 @@ def test_early_stopping_watches_speakers_that_are_not_trained_on():
     assert fitted.temperature_ > 4
 
 
-def test_the_epoch_with_the_highest_watched_score_is_kept():
+def test_the_epoch_with_the_highest_validation_score_is_kept():
     X, y, groups = maps()
-    model = SegmentCNN(width=16, epochs=5, batch_size=32, learning_rate=0.01).fit(X, y, groups=groups)
+    model = SegmentCNN(width=16, epochs=5, batch_size=32, learning_rate=0.01, validation=0.15).fit(X, y, groups=groups)
     history = model.history_
     assert list(history.columns) == ["epoch", "train_loss", "validation_loss", "validation_uar", "kept"]
-    assert history["kept"].sum() == 1
+    assert history["kept"].sum() == 1 and len(history) == 5
     kept_uar = history.loc[history["kept"], "validation_uar"].item()
     assert kept_uar == history["validation_uar"].max()
     held = np.isin(groups, model.held_out_)
     assert balanced_accuracy_score(y[held], model.predict(X[held])) == pytest.approx(kept_uar)
-
-
-def test_training_ends_when_nothing_gets_better():
-    X, _, groups = maps()
-    y = np.random.default_rng(0).choice(["anger", "fear"], size=len(X))
-    model = SegmentCNN(width=8, epochs=40, patience=2).fit(X, y, groups=groups)
-    kept = model.history_.loc[model.history_["kept"], "epoch"].item()
-    assert len(model.history_) == kept + 2 < 40
 
 
 def test_a_temperature_makes_confidence_equal_to_accuracy():
@@ -314,7 +366,7 @@ def test_a_temperature_makes_confidence_equal_to_accuracy():
 def test_a_fitted_network_needs_no_further_temperature_on_its_validation_speakers():
     X, y, groups = maps()
     y = np.where(np.random.default_rng(0).random(len(y)) < 0.3, np.roll(y, 1), y)  # some labels are wrong
-    model = clone(QUICK["segment"][0]).fit(X, y, groups=groups)
+    model = clone(QUICK["segment"][0]).set_params(validation=0.15).fit(X, y, groups=groups)
     held = np.isin(groups, model.held_out_)
     logits = models.run(model.network_, X[held]).numpy()
     codes = np.searchsorted(model.classes_, y[held])
@@ -336,7 +388,7 @@ def test_a_subclass_may_choose_its_own_validation_rows():
 def test_with_one_speaker_rows_are_held_out_instead_and_it_is_said():
     X, y, _ = maps()
     with pytest.warns(UserWarning, match="one speaker only"):
-        model = SegmentCNN(width=16, epochs=2).fit(X, y, groups=np.zeros(len(X)))
+        model = SegmentCNN(width=16, epochs=2, validation=0.15).fit(X, y, groups=np.zeros(len(X)))
     assert model.held_out_ == []
     assert model.history_["validation_loss"].notna().all()
 
@@ -374,7 +426,7 @@ def test_of_several_layers_the_one_that_knows_gets_the_weight():
     X, y, groups = maps(n=400)
     noise = np.random.default_rng(1).normal(7, 3, size=(2, *X.shape))
     layers = np.stack([noise[0], X, noise[1]], axis=1).astype(np.float16)
-    model = SegmentCNN(width=16, epochs=10, batch_size=32, learning_rate=0.02, patience=9)
+    model = SegmentCNN(width=16, epochs=10, batch_size=32, learning_rate=0.02)
     model.fit(layers, y, groups=groups)
     assert model.layer_weights_.sum() == pytest.approx(1)
     assert model.layer_weights_.argmax() == 1
@@ -384,8 +436,7 @@ def test_of_several_layers_the_one_that_knows_gets_the_weight():
 def test_the_first_layer_makes_training_rows_standard():
     X, y, groups = maps()
     model = SegmentCNN(width=8, epochs=1).fit(X, y, groups=groups)
-    rows = ~np.isin(groups, model.held_out_)
-    z = model.network_[:2](torch.from_numpy(X[rows])).numpy()  # pairs of frames, standardised
+    z = model.network_[:2](torch.from_numpy(X)).numpy()  # pairs of frames, standardised
     np.testing.assert_allclose(z.mean((0, 1)), 0, atol=1e-3)
     np.testing.assert_allclose(z.std((0, 1)), 1, atol=1e-3)
 
@@ -427,16 +478,14 @@ def test_masks_blank_stretches_in_training_only():
     assert torch.equal(mask.eval()(x), x)
 
 
-def test_without_epochs_training_takes_as_many_updates_on_few_rows_as_on_many(monkeypatch):
-    monkeypatch.setattr("ser_utils.models.training.UPDATES", 12)
+def test_without_epochs_few_rows_are_seen_more_often_and_many_are_never_seen_less(monkeypatch):
+    monkeypatch.setattr("ser_utils.models.training.UPDATES", 40)
+    monkeypatch.setattr("ser_utils.models.training.EPOCHS", 3)
     passes = {}
     for n in (64, 256, 2048):
         X, y, groups = maps(n=n)
-        model = SegmentCNN(width=4, batch_size=32, patience=99).fit(X, y, groups=groups)
-        passes[n] = len(model.history_)
-    updates = {n: count * np.ceil(n * 5 / 6 / 32) for n, count in passes.items()}
-    assert 9 <= updates[64] <= 15 and 9 <= updates[256] <= 15
-    assert passes[2048] == 2, "two passes at least"
+        passes[n] = len(SegmentCNN(width=4, batch_size=32).fit(X, y, groups=groups).history_)
+    assert passes == {64: 20, 256: 5, 2048: 3}
 
 
 def test_the_receptive_field_is_what_changing_frames_shows():
