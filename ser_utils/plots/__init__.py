@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "comparisons": ["differences", "mistakes", "published", "scores"],
+        "comparisons": ["differences", "mistakes", "published", "scores", "smallest_p"],
         "corpus": [
             "acoustics_by_emotion", "clips_per_speaker", "contrast_map", "durations", "effect_sizes",
             "embedding_scatter", "emotion_counts", "fold_map",

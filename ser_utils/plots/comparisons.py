@@ -108,6 +108,22 @@ def scores(
     return ax
 
 
+def smallest_p(differences: pd.DataFrame) -> str:
+    """Say below which value no corrected p of these comparisons can fall; empty where that is 0.01 or less.
+
+    The permutation test swaps two systems speaker by speaker: with n speakers its p is at least 2 / 2**n, which Holm's
+    correction multiplies by the number of comparisons.
+
+    >>> smallest_p(pd.DataFrame({"p": [0.04] * 8, "speakers": 9}))
+    'With 9 speakers and 8 comparisons, no corrected p can be below 0.031.'
+    """
+    comparisons, speakers = int(differences["p"].notna().sum()), int(differences["speakers"].min())
+    least = min(1.0, comparisons * 2 / 2**speakers)
+    plural = "s" * (comparisons != 1)
+    text = f"With {speakers} speakers and {comparisons} comparison{plural}, no corrected p can be below {least:.3f}."
+    return text if least > 0.01 else ""
+
+
 def differences(
     differences: pd.DataFrame,
     *,
@@ -115,40 +131,38 @@ def differences(
     title: str = "How far apart are two systems on the same clips?",
     ax: Axes | None = None,
 ) -> Axes:
-    """Paired differences in points with 95 % intervals and the zero line; filled where zero is outside.
+    """Paired differences in points with 95 % intervals and the zero line; coloured where p is below 0.05.
+
+    Intervals are not corrected for the number of comparisons, p is: where an interval excludes zero and p is not
+    below 0.05, the difference is drawn as not significant.
 
     Parameters
     ----------
     differences : DataFrame
-        One row per comparison, as `evaluation.compare` returns it: `difference`, `low`, `high` as fractions,
-        optionally `p`; named by `comparison`, by `a` and `b` (the difference is a minus b), or by the index.
+        One row per comparison, as `evaluation.compare` returns it, with `p` corrected by `evaluation.holm`:
+        `difference`, `low`, `high` as fractions, `p`, `speakers`; named by `comparison` or by `system` and `other`.
     """
     rows = differences.reset_index(drop=True)
-    if "comparison" in rows:
-        names = rows["comparison"].astype(str)
-    else:
-        names = rows["a"] + " − " + rows["b"] if {"a", "b"} <= set(rows) else differences.index.astype(str)
+    names = rows["comparison"].astype(str) if "comparison" in rows else rows["system"] + " − " + rows["other"]
     ax = axes_of(ax, 8, 1.3 + 0.38 * len(rows))
     pairs = [list(map(display_name, name.split(" − "))) for name in names]
     y = _rows_from_the_top(ax, [("\n− " if len("".join(pair)) > 44 else " − ").join(pair) for pair in pairs])
-    centre, low, high = (100 * rows[["difference", "low", "high"]].to_numpy(float)).T
-    clear = (low > 0) | (high < 0)
+    centre, low, high, p = (rows[["difference", "low", "high", "p"]].to_numpy(float) * [100, 100, 100, 1]).T
     ax.axvline(0, color=INK, linewidth=1)
-    ax.hlines(y, low, high, color=np.where(clear, BLUE, PAPER_GREY), linewidth=2)
     for mask, colour, face, label in (
-        (clear, BLUE, BLUE, "interval excludes zero"),
-        (~clear, PAPER_GREY, "white", "interval includes zero"),
+        (p < 0.05, BLUE, BLUE, "significant (corrected p < 0.05)"),
+        (~(p < 0.05), PAPER_GREY, "white", "not significant"),
     ):
+        ax.hlines(y[mask], low[mask], high[mask], color=colour, linewidth=2)
         if mask.any():
             ax.plot(centre[mask], y[mask], "o", color=colour, markerfacecolor=face, markersize=7, label=label)
-    ax.set(xlabel=f"difference in {metric_name(metric)} [points]; 95 % interval over speakers", title=title)
+    scale = f"difference in {metric_name(metric)} [points]; 95 % interval over speakers"
+    ax.set(xlabel=f"{scale}\n{smallest_p(rows)}".rstrip(), title=title)
     left, right = ax.get_xlim()
     ax.set_xlim(min(left, 0), max(right, 0))
-    if "p" in rows:
-        beside = dict(va="center", fontsize=8.5, xycoords=ax.get_yaxis_transform())
-        for i, p in rows["p"].astype(float).items():
-            if np.isfinite(p):
-                ax.annotate("p < 0.001" if p < 0.001 else f"p = {p:.3f}", (1.01, i), **beside)
+    for place, value in zip(y, p, strict=True):
+        text = "" if np.isnan(value) else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+        ax.annotate(text, (1.01, place), va="center", fontsize=8.5, xycoords=ax.get_yaxis_transform())
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return ax
 
@@ -165,19 +179,19 @@ def mistakes(
     Parameters
     ----------
     mistakes : DataFrame
-        One row per mistake: `mistake`, `gain`, `low`, `high` as fractions.
+        One row per mistake: `mistake`, `gain`, `low`, `high` as fractions, and `significant` (bool): other bars are
+        pale.
     """
     rows = mistakes.sort_values("gain", ascending=False, kind="stable").reset_index(drop=True)
     ax = axes_of(ax, 8, 1.2 + 0.42 * len(rows))
     y = _rows_from_the_top(ax, rows["mistake"])
     gain, low, high = (100 * rows[["gain", "low", "high"]].to_numpy(float)).T
-    clear = (low > 0) | (high < 0)
-    ax.barh(y, gain, color=np.where(clear, VERMILION, "#E8C4AC"), height=0.62)
+    ax.barh(y, gain, color=np.where(rows["significant"].astype(bool), VERMILION, "#E8C4AC"), height=0.62)
     ax.hlines(y, low, high, color=INK, linewidth=1.4)
     _write_values(ax, np.fmax(0, np.fmax(gain, high)), [f"{g:+.1f}" for g in gain])
     ax.axvline(0, color=INK, linewidth=1)
     ax.margins(x=0.12)
-    meaning = "95 % interval over speakers; pale = interval includes zero"
+    meaning = "95 % interval over speakers; pale = not significant (corrected p)"
     ax.set(xlabel=f"{metric_name(metric)} gained [points]; {meaning}", title=title)
     return ax
 

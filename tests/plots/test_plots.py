@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from ser_utils import EMOTIONS, plots
+from ser_utils import EMOTIONS, evaluation, plots
 
 SIX = ["anger", "fear", "happiness", "neutral", "sadness", "surprise"]
 
@@ -305,36 +305,51 @@ def test_a_metric_that_was_not_scored_is_refused_by_name(scores):
         plots.scores(scores, metric="macro_f1")
 
 
-def test_differences_are_filled_only_where_the_interval_excludes_zero():
-    table = pd.DataFrame(
-        {
-            "a": ["cnn", "segment-cnn"],
-            "b": ["svm", "majority"],
-            "difference": [0.02, 0.4],
-            "low": [-0.03, 0.3],
-            "high": [0.07, 0.5],
-            "p": [0.4, 0.0001],
-        }
-    )
-    ax = plots.differences(table)
+def compared(**columns):
+    """Comparisons as `evaluation.compare` returns them, with p corrected."""
+    table = {"system": "segment-cnn", "other": "majority", "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.01, "speakers": 9}
+    return pd.DataFrame(table | columns)
+
+
+def test_differences_are_filled_only_where_the_corrected_p_is_below_5_percent():
+    table = compared(difference=[0.02, 0.4, 0.1], low=[-0.03, 0.3, 0.01], high=[0.07, 0.5, 0.2], p=[0.4, 0.0001, 0.06])
+    ax = plots.differences(table.assign(other=["svm", "majority", "svm"]))
     dots = {line.get_label(): line for line in ax.lines if line.get_marker() == "o"}
-    np.testing.assert_allclose(dots["interval excludes zero"].get_xdata(), [40])
-    np.testing.assert_allclose(dots["interval includes zero"].get_xdata(), [2])
-    assert dots["interval includes zero"].get_markerfacecolor() == "white"
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "segment CNN, encoder − majority class"]
-    assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001"]
+    np.testing.assert_allclose(dots["significant (corrected p < 0.05)"].get_xdata(), [40])
+    undecided = dots["not significant"]
+    np.testing.assert_allclose(undecided.get_xdata(), [2, 10])  # the interval of the second excludes zero
+    assert undecided.get_markerfacecolor() == "white"
+    lines = {to_hex(c.get_color()[0]): len(c.get_segments()) for c in ax.collections}
+    assert lines == {"#0072b2": 1, undecided.get_color().lower(): 2}
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names[:2] == ["segment CNN, encoder − svm", "segment CNN, encoder − majority class"]
+    assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001", "p = 0.060"]
     assert any(np.all(np.asarray(line.get_xdata()) == 0) for line in ax.lines)
 
 
-def test_mistakes_are_sorted_by_the_points_they_buy():
-    table = pd.DataFrame(
-        {"mistake": ["small", "large"], "gain": [0.01, 0.2], "low": [-0.02, 0.1], "high": [0.04, 0.3]}
-    )
+def test_the_smallest_possible_p_is_said_where_few_speakers_keep_it_high():
+    few, many = compared(p=[0.04] * 8), compared(p=[0.04] * 8, speakers=16)
+    assert plots.smallest_p(few) == "With 9 speakers and 8 comparisons, no corrected p can be below 0.031."
+    assert plots.smallest_p(many) == ""
+    assert "0.031" in plots.differences(few).get_xlabel() and "corrected" not in plots.differences(many).get_xlabel()
+    assert "1 comparison, no corrected p can be below 0.062" in plots.smallest_p(compared(p=[0.5], speakers=5))
+
+
+def test_the_smallest_possible_p_is_reached_by_a_test_in_which_every_speaker_agrees():
+    good, poor = np.tile(np.diag([9.0, 9.0]), (5, 1, 1)), np.tile(np.full((2, 2), 4.5), (5, 1, 1))
+    p = evaluation.holm([evaluation.permutation_test(good, poor, evaluation.uar)] * 2)
+    assert f"below {p.min():.3f}." in plots.smallest_p(compared(p=p, speakers=5))
+
+
+def test_mistakes_are_sorted_by_the_points_they_buy_and_pale_where_not_significant():
+    table = pd.DataFrame({"mistake": ["small", "large", "interval above zero"], "gain": [0.01, 0.2, 0.05],
+                          "low": [-0.02, 0.1, 0.01], "high": [0.04, 0.3, 0.1], "significant": [False, True, False]})  # fmt: skip
     ax = plots.mistakes(table)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["large", "small"]
-    np.testing.assert_allclose([b.get_width() for b in ax.patches], [20, 1])
-    assert to_hex(ax.patches[0].get_facecolor()) != to_hex(ax.patches[1].get_facecolor())
-    assert [t.get_text() for t in ax.texts] == ["+20.0", "+1.0"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["large", "interval above zero", "small"]
+    np.testing.assert_allclose([b.get_width() for b in ax.patches], [20, 5, 1])
+    large, undecided, small = (to_hex(bar.get_facecolor()) for bar in ax.patches)
+    assert large != undecided == small
+    assert [t.get_text() for t in ax.texts] == ["+20.0", "+5.0", "+1.0"]
 
 
 def test_learning_curves_average_runs_that_stopped_at_different_epochs():
@@ -489,8 +504,7 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
     matrix = pd.DataFrame(np.eye(6, dtype=int), index=SIX, columns=SIX)
     speakers = pd.DataFrame({"speaker": [f"F{i}" for i in range(9)], "value": 0.5, "low": 0.4, "high": 0.6})
     embedding = clips.assign(x=range(len(clips)), y=range(len(clips)))
-    pairs = pd.DataFrame({"a": ["probe, untrained/speaker", "spectrogram-cnn"], "b": "egemaps-svm/speaker", "p": 0.04})
-    pairs = pairs.assign(difference=0.2, low=0.1, high=0.3)
+    pairs = compared(system=["probe, untrained/speaker", "spectrogram-cnn"], other="egemaps-svm/speaker")
     made = [
         plots.emotion_counts(clips).figure,
         plots.clips_per_speaker(clips).figure,
@@ -500,7 +514,7 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         plots.embedding_scatter(embedding).figure,
         plots.scores(scores, chance=1 / 6).figure,
         plots.differences(pairs).figure,
-        plots.agreement(pd.DataFrame(np.eye(2), index=pairs["a"], columns=pairs["a"])).figure,
+        plots.agreement(pd.DataFrame(np.eye(2), index=pairs["system"], columns=pairs["system"])).figure,
         plots.confusion_matrix(matrix).figure,
         plots.confusions({"a": matrix, "b": matrix}),
         plots.caterpillar(speakers).figure,
