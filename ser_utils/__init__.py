@@ -14,7 +14,7 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-#: Canonical emotion names, in the order in which every table and figure lists them.
+#: Canonical emotion names, in the order of tables; figures list them by arousal.
 EMOTIONS = ("anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import platform
 import re
-import statistics
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+import transformers
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import balanced_accuracy_score, recall_score
 from torch import nn
@@ -33,12 +33,8 @@ from ser_utils.pipeline import Workspace
 BASE_WORK = 13.7e9
 
 
-@dataclass(frozen=True)
-class Case:
-    """One row: `ours` and `other` do the same work, `amount` of `unit`; `agreement(ours, other)` compares their results.
-
-    With `warm`, each side runs once without being timed (caches, lazy imports); False for what takes minutes.
-    """
+class Case(NamedTuple):
+    """One row: `ours` and `other` do the same work, `amount` of `unit`; `agreement` compares their results."""
 
     name: str
     beside: str
@@ -47,51 +43,36 @@ class Case:
     ours: Callable[[], object]
     other: Callable[[], object]
     agreement: Callable[[object, object], str] | None = None
-    warm: bool = True
+    warm: bool = True  # each side first runs once untimed (caches, lazy imports); False for what takes minutes
 
 
 def time_case(case: Case, rounds: int) -> dict:
-    """Time both sides alternately; medians, and the range of the ratio over rounds.
+    """Time both sides alternately: `ours` and `other` are medians in seconds.
 
-    Parameters
-    ----------
-    case : Case
-    rounds : int
-        Timed rounds, after one that is not where `case.warm` asks for it.
-
-    Returns
-    -------
-    dict
-        `row, beside, amount, unit, ours, other` (median seconds), `ratio` (other / ours: above 1 ours is faster),
-        `low, high` (smallest and largest ratio of a round), `agreement`.
+    `ratio` is other / ours, above 1 where ours is faster; `low` and `high` are the smallest and largest of a round.
     """
-    results = {"ours": case.ours(), "other": case.other()} if case.warm else {}
-    seconds = {"ours": [], "other": []}
+    results = {0: case.ours(), 1: case.other()} if case.warm else {}
+    seconds = np.empty((rounds, 2))
     for number in range(rounds):
-        for side in ("ours", "other") if number % 2 else ("other", "ours"):  # neither is always the warmer one
+        for side in (0, 1) if number % 2 else (1, 0):  # neither is always the warmer one
             started = time.perf_counter()
-            result = getattr(case, side)()
-            seconds[side].append(time.perf_counter() - started)
+            result = (case.ours, case.other)[side]()
+            seconds[number, side] = time.perf_counter() - started
             results.setdefault(side, result)
-    ratios = [other / ours for ours, other in zip(seconds["ours"], seconds["other"], strict=True)]
-    median = {side: statistics.median(values) for side, values in seconds.items()}
+    (ours, other), ratios = np.median(seconds, axis=0), seconds[:, 1] / seconds[:, 0]
     return {
         "row": case.name, "beside": case.beside, "amount": round(case.amount, 2), "unit": case.unit,
-        "ours": round(median["ours"], 4), "other": round(median["other"], 4),
-        "ratio": round(median["other"] / median["ours"], 2), "low": round(min(ratios), 2), "high": round(max(ratios), 2),
-        "agreement": case.agreement(results["ours"], results["other"]) if case.agreement else "",
+        "ours": round(ours, 4), "other": round(other, 4),
+        "ratio": round(other / ours, 2), "low": round(ratios.min(), 2), "high": round(ratios.max(), 2),
+        "agreement": case.agreement(results[0], results[1]) if case.agreement else "",
     }  # fmt: skip
 
 
-def peak(dtype: str = "float32", size: int = 2048, repeats: int = 5) -> float:
+def peak(dtype: torch.dtype) -> float:
     """Best rate of a large matrix product, in TFLOP/s, with all threads."""
-    a = torch.randn(size, size).to(getattr(torch, dtype))
-    best = np.inf
-    for _ in range(repeats):
-        started = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best / 1e12
+    a = torch.randn(2048, 2048).to(dtype)
+    seconds = timeit.repeat(lambda: a @ a, number=1, repeat=5)
+    return round(2 * len(a) ** 3 / min(seconds) / 1e12, 3)
 
 
 def extraction(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layers: tuple[int, ...]) -> Case:
@@ -105,22 +86,19 @@ def extraction(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layers
             return np.array(frames[:: max(1, len(segments) // 8)])
 
     def other():
-        frames = []
-        for wave in audio.read_segments(clips, segments):
-            found = states(wave)
-            frames.append(np.stack([found[k][0] for k in layers]).astype(np.float16))
-        return np.squeeze(np.stack(frames)[:: max(1, len(segments) // 8)], axis=1 if len(layers) == 1 else ())
+        each = map(states, audio.read_segments(clips, segments))
+        frames = np.stack([np.stack([found[k][0] for k in layers]).astype(np.float16) for found in each])
+        return np.squeeze(frames[:: max(1, len(segments) // 8)], axis=1 if len(layers) == 1 else ())
 
     return Case(name, "one segment at a time, fp32, all layers run", len(segments), "s of audio", ours, other, _cosine)
 
 
-def _plain(encoder: encoders.Encoder) -> Callable[[np.ndarray | list[np.ndarray]], list[np.ndarray]]:
+def _plain(encoder: encoders.Encoder) -> Callable:
     """The same model as transformers runs it: waveforms, padded to the longest, to the hidden states of all layers."""
-    from transformers import AutoFeatureExtractor, AutoModel
-
     folder = encoders.find(encoder.name)
     with encoders.quiet():
-        model, extractor = AutoModel.from_pretrained(folder).float().eval(), AutoFeatureExtractor.from_pretrained(folder)
+        model = transformers.AutoModel.from_pretrained(folder).float().eval()
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
 
     @torch.no_grad()
     def states(waves: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
@@ -135,9 +113,6 @@ def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, la
     states = _plain(encoder)
     waves = [audio.read(path) for path in clips["path"]]
 
-    def ours():
-        return [encoder.encode(wave[None], (layer,))[0, 0] for wave in waves]
-
     def other():
         frames = []
         for first in range(0, len(waves), 8):
@@ -146,52 +121,44 @@ def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, la
             frames += [found[i][: encoder.frames(len(wave))] for i, wave in enumerate(batch)]
         return frames
 
-    def agree(a, b):
-        return _cosine(np.concatenate(a), np.concatenate(b))
-
-    seconds = sum(len(wave) for wave in waves) / audio.SAMPLE_RATE
-    return Case(name, "batches of 8, padded", seconds, "s of audio", ours, other, agree)
+    return Case(
+        name, "batches of 8, padded", sum(map(len, waves)) / audio.SAMPLE_RATE, "s of audio",
+        lambda: [encoder.encode(wave[None], (layer,))[0, 0] for wave in waves], other,
+        lambda a, b: _cosine(np.concatenate(a), np.concatenate(b)),
+    )  # fmt: skip
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> str:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    cosines = (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1) + 1e-12)
-    return f"cosine of frames {np.mean(cosines):.5f}, lowest {cosines.min():.5f}"
+    cosines = nn.functional.cosine_similarity(*(torch.from_numpy(x.astype(np.float64)) for x in (a, b)), dim=-1)
+    return f"cosine of frames {cosines.mean():.5f}, lowest {cosines.min():.5f}"
 
 
 def training(
     frames: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, seeds: tuple[int, ...], epochs: int | None = None
 ) -> Case:
-    """All folds and seeds of the segment CNN beside a plain PyTorch loop with a DataLoader.
-
-    Both train equally long (`training.default_epochs` where `epochs` is not given) and stop nowhere early.
-    """
+    """All folds and seeds of the segment CNN, beside a plain PyTorch loop with a DataLoader for as many epochs."""
     folds = evaluation.folds(clips)
-    model = models.SegmentCNN(epochs=epochs, patience=1000)
-    judge = dict(folds=folds, seeds=seeds, progress=False)
+    model = models.SegmentCNN(epochs=epochs, patience=1000)  # stops nowhere early
 
-    def ours():
-        return evaluation.cross_validate(model, frames, segments, clips, system="ours", n_jobs=os.cpu_count(), **judge)
-
-    def other():
-        return evaluation.cross_validate(PlainCNN(model), frames, segments, clips, system="other", **judge)
+    def judge(estimator, **how):
+        how |= dict(system="CNN", folds=folds, seeds=seeds, progress=False)
+        return evaluation.cross_validate(estimator, frames, segments, clips, **how)
 
     def agree(a, b):
-        found = evaluation.compare(a, b, resamples=2000)
-        low, high = 100 * found.low, 100 * found.high
-        return f"difference of UAR {100 * found.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
+        gain, low, high = 100 * evaluation.compare(a, b, resamples=2000)[["difference", "low", "high"]]
+        return f"difference of UAR {gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
-    fits, beside = len(seeds) * folds.nunique(), "PyTorch loop with a DataLoader"
-    return Case(f"CNN, {fits} trainings", beside, fits, "trainings", ours, other, agree, warm=False)
+    fits = len(seeds) * folds.nunique()
+    return Case(
+        f"CNN, {fits} trainings", "PyTorch loop with a DataLoader", fits, "trainings",
+        lambda: judge(model, n_jobs=os.cpu_count()), lambda: judge(PlainCNN(model)), agree, warm=False,
+    )  # fmt: skip
 
 
 def reading(clips: pd.DataFrame) -> Case:
     """Files to one-second segments at 16 kHz, beside librosa."""
     librosa = audio.load_librosa()
     segments = audio.cut_segments(clips, seconds=1.0)
-
-    def ours():
-        return np.stack(list(audio.read_segments(clips, segments)))
 
     def other():
         pieces, rate = [], audio.SAMPLE_RATE
@@ -200,65 +167,40 @@ def reading(clips: pd.DataFrame) -> Case:
             pieces += [np.resize(wave[round(start * rate) :][:rate], rate) for start in rows["start"]]
         return np.stack(pieces)
 
-    def agree(a, b):
-        return f"correlation {np.corrcoef(a.ravel(), b.ravel())[0, 1]:.4f}"
-
-    return Case("read and cut", "librosa.load", clips["duration"].sum(), "s of audio", ours, other, agree)
+    return Case(
+        "read and cut", "librosa.load", clips["duration"].sum(), "s of audio",
+        lambda: np.stack(list(audio.read_segments(clips, segments))), other,
+        lambda a, b: f"correlation {np.corrcoef(a.ravel(), b.ravel())[0, 1]:.4f}",
+    )  # fmt: skip
 
 
 def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> Case:
     """Bootstrap of UAR over speakers, beside a loop over scikit-learn's score."""
-    random = np.random.default_rng(0)
-    speaker = np.repeat(np.arange(speakers), each)
-    truth = random.integers(0, 6, speaker.size)
-    guess = np.where(random.random(speaker.size) < 0.5, truth, random.integers(0, 6, speaker.size))
+    random, speaker = np.random.default_rng(0), np.repeat(np.arange(speakers), each)
+    truth, guess = random.integers(0, 6, (2, speaker.size))
+    guess = np.where(random.random(speaker.size) < 0.5, truth, guess)
     counts = evaluation.confusions_by_unit(speaker, truth, guess, speakers, 6)[None]
-
-    def ours():
-        return evaluation.bootstrap(evaluation.weighted(counts, evaluation.uar), speakers, resamples=resamples, seed=0)
 
     def other():
         rows = [np.flatnonzero(speaker == k) for k in range(speakers)]
         drawn = (np.concatenate([rows[k] for k in random.integers(0, speakers, speakers)]) for _ in range(resamples))
         return np.array([balanced_accuracy_score(truth[i], guess[i]) for i in drawn])
 
-    def agree(a, b):
-        return f"standard error {100 * np.std(a):.2f} and {100 * np.std(b):.2f} points"
-
-    beside = "loop over balanced_accuracy_score"
-    return Case(f"bootstrap, {speakers} speakers", beside, resamples, "resamples", ours, other, agree)
-
-
-@contextmanager
-def _random_base():
-    """A folder with an encoder of the size of facebook/wav2vec2-base: random weights take as long as trained ones."""
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
-
-    with tempfile.TemporaryDirectory() as folder, encoders.quiet():
-        Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
-        Wav2Vec2FeatureExtractor().save_pretrained(folder)
-        yield folder
+    return Case(
+        f"bootstrap, {speakers} speakers", "loop over balanced_accuracy_score", resamples, "resamples",
+        lambda: evaluation.bootstrap(evaluation.weighted(counts, evaluation.uar), speakers, resamples=resamples, seed=0),
+        other, lambda a, b: f"standard error {100 * np.std(a):.2f} and {100 * np.std(b):.2f} points",
+    )  # fmt: skip
 
 
 def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, clips: int = 64, echo=print) -> dict:
-    """Measure every row.
-
-    Parameters
-    ----------
-    corpus, data : str, Path
-        Whose recordings are used.
-    rounds : int
-        Timed rounds of each row.
-    clips : int
-        Recordings for the rows of extraction and reading.
-    echo : callable
-        Told each row when it is measured.
+    """Measure every row on the recordings of a corpus; those of extraction and reading on `clips` of them.
 
     Returns
     -------
     dict
         `machine` (processor, cores, matrix product in TFLOP/s, and the share of it that extraction reaches) and `rows`,
-        see `time_case`.
+        see `time_case`; `echo` is given each row as text when it is measured.
 
     Raises
     ------
@@ -269,9 +211,11 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
     if len(table) < 4 * 8:
         raise SerError(f"{corpus} has {len(table)} clips: 32 are needed to measure anything.")
     some = table.iloc[:: max(1, len(table) // clips)].head(clips).reset_index(drop=True)
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
     machine = {
-        "processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "corpus": corpora.label(corpus), "fp32_tflops": round(peak(), 3), "bf16_tflops": round(peak("bfloat16"), 3),
+        "processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+        "corpus": corpora.label(corpus), "fp32_tflops": peak(torch.float32), "bf16_tflops": peak(torch.bfloat16),
     }  # fmt: skip
     rows = []
 
@@ -280,16 +224,18 @@ def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, cl
         echo(line(rows[-1]))
         return rows[-1]
 
-    with _random_base() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        with encoders.quiet():  # of the size of facebook/wav2vec2-base: random weights take as long as trained ones
+            transformers.Wav2Vec2Model(transformers.Wav2Vec2Config()).save_pretrained(folder)
+            transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
         base = encoders.load(folder, precision="auto")
         machine["precision"], machine["share_of_peak"] = base.precision, {}
         for precision in dict.fromkeys((base.precision, "fp32")):
             encoder = base if precision == base.precision else encoders.load(folder, device="cpu", precision=precision)
-            name = f"wav2vec2-base size, {{}}, {precision}"
-            done = measure(extraction(name.format("12 layers"), encoder, some, tuple(range(13))))
+            done = measure(extraction(f"wav2vec2-base size, 12 layers, {precision}", encoder, some, tuple(range(13))))
             work = BASE_WORK * done["amount"] / done["ours"] / 1e12
             machine["share_of_peak"][precision] = round(work / machine[f"{precision}_tflops"], 2)
-            measure(extraction(name.format("layer 6"), encoder, some, (6,)))
+            measure(extraction(f"wav2vec2-base size, layer 6, {precision}", encoder, some, (6,)))
         measure(padded_batches("wav2vec2-base size, whole clips", base, some, 12))
         del base, encoder
     nano = encoders.load("wav2vec2-nano")
@@ -308,12 +254,6 @@ def line(row: dict) -> str:
     rate = row["amount"] / row["ours"]
     ratio = f"{row['ratio']:6.2f} × {row['beside']:<46} [{row['low']:.2f}, {row['high']:.2f}]"
     return f"{row['row']:<34} {ratio}  {rate:8.1f} {row['unit']}/s  {row['agreement']}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 class PlainNetwork(nn.Module):

@@ -11,14 +11,13 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ser_utils import ROOT, SerError, __version__
 
-#: What a system says of a place that cannot be used: that is the reader's to mend, and no defect of the program.
-_PLACE = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.ENOENT
-}  # fmt: skip
+#: Errors of a place that cannot be used: the user can mend that, it is no defect of the program.
+_PLACE = {getattr(errno, name) for name in "EACCES EPERM EROFS ENOSPC EDQUOT ENOTDIR EISDIR ENOENT".split()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="ser",
         description="Speech emotion recognition from self-supervised features.",
@@ -53,32 +53,23 @@ def _parser() -> argparse.ArgumentParser:
         "  ser run --corpus my.csv --profile quick     any folder of recordings: columns path, emotion, speaker\n"
         "  ser run --only 04 --fresh -p seeds=[0]      one notebook again, with another parameter\n"
         "\n`ser COMMAND --help` says more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=layout,
     )
     parser.add_argument("--version", action="version", version=f"ser-utils {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, function, summary: str, examples: str = "", after_interrupt: str = "nothing was changed"):
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=examples and f"examples:\n{examples}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    def command(function, summary: str, examples: str, after_interrupt: str = "nothing was changed"):
+        """A command named after its function; `after_interrupt` is said to a person who pressed Ctrl-C."""
+        about = dict(help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"examples:\n{examples}")
+        sub = commands.add_parser(function.__name__.strip("_"), formatter_class=layout, **about)
         sub.set_defaults(command=function, after_interrupt=after_interrupt)
         return sub
 
-    sub = command(
-        "corpora",
-        _corpora,
-        "list the corpora, what is on disk, and their licences; or show the card of one",
-        "  ser corpora\n  ser corpora shemo",
-    )
+    summary = "list the corpora, what is on disk, and their licences; or show the card of one"
+    sub = command(_corpora, summary, "  ser corpora\n  ser corpora shemo")
     sub.add_argument("corpus", nargs="?", metavar="CORPUS", help="show this one's card")
 
     sub = command(
-        "fetch",
         _fetch,
         "download a corpus, verify it and unpack it",
         "  ser fetch emodb\n  ser fetch shemo --dir ~/shemo\n  ser fetch shemo --from ~/Downloads",
@@ -86,17 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("corpus", metavar="CORPUS", help="name of a corpus; `ser corpora` lists them")
     sub.add_argument("--dir", metavar="DIR", type=Path, help="where to unpack it (default: data/raw/CORPUS)")
-    sub.add_argument(
-        "--from",
-        dest="source",
-        metavar="PATH",
-        nargs="+",
-        default=[],
-        help="instead of downloading: the archives that you have, a folder that holds them, or one of recordings",
-    )
+    about = "instead of downloading: the archives that you have, a folder that holds them, or one of recordings"
+    sub.add_argument("--from", dest="source", metavar="PATH", nargs="+", default=[], help=about)
 
     sub = command(
-        "run",
         _run,
         "run the notebooks on a corpus, skipping what is up to date",
         "  ser run\n"
@@ -109,35 +93,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_corpus(sub)
     about = "wav2vec2-nano, a Hugging Face id, or a local folder (default: the notebooks' own)"
     sub.add_argument("--encoder", metavar="NAME", help=about)
-    sub.add_argument(
-        "--profile",
-        default="demo",
-        choices=["quick", "demo", "paper"],
-        help="quick: a look in a few minutes; demo (default); paper: more seeds, longer training",
-    )
+    about = "quick: a look in a few minutes; demo (default); paper: more seeds, longer training"
+    sub.add_argument("--profile", default="demo", choices=["quick", "demo", "paper"], help=about)
     sub.add_argument("--only", default="", metavar="03,04", help="run only these notebooks")
     sub.add_argument("--fresh", action="store_true", help="run also what is up to date")
     sub.add_argument("--out", metavar="DIR", type=Path, help="where figures, tables and the report go (default: here)")
     about = "which labels, where a corpus has several (shemo: filename, shemo_json, modified)"
     sub.add_argument("--labels", metavar="SET", help=about)
     sub.add_argument("--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out")
-    sub.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="compute features and cross-validations on the Dask cluster of this scheduler (default: SER_SCHEDULER of the "
-        "environment, else here); its workers see the same files and code under the same paths",
+    about = (
+        "compute features and cross-validations on the Dask cluster of this scheduler (default: SER_SCHEDULER of the "
+        "environment, else here); its workers see the same files and code under the same paths"
     )
-    sub.add_argument(
-        "-p",
-        dest="parameters",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a parameter of the notebooks, such as -p seeds=[0,1] (several times)",
-    )
+    sub.add_argument("--scheduler", metavar="ADDRESS", help=about)
+    about = "set a parameter of the notebooks, such as -p seeds=[0,1] (several times)"
+    sub.add_argument("-p", dest="parameters", action="append", default=[], metavar="KEY=VALUE", help=about)
 
     sub = command(
-        "predict",
         _predict,
         "say which acted emotion recordings sound like, by a recognizer that `ser run` trained",
         "  ser predict call.wav\n"
@@ -155,7 +127,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--plot", metavar="PNG", type=Path, help="draw the timeline of a single recording")
 
     sub = command(
-        "export",
         _export,
         "write a recognizer as ONNX files, for programs without PyTorch",
         "  ser export --model data/processed/ravdess/recognizer\n"
@@ -165,7 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(sub)
 
     sub = command(
-        "pretrain",
         _pretrain,
         "pretrain a small wav2vec 2.0 encoder on unlabelled speech",
         "  ser pretrain --audio ~/speech --out encoders/mine --minutes 60\n  ser run --encoder encoders/mine",
@@ -181,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
 
     sub = command(
-        "bench",
         _bench,
         "time extraction, training and more beside what one would otherwise write",
         "  ser bench\n  ser bench --corpus nemo --data ../shared/data/nemo --json > bench.json",
@@ -317,9 +286,7 @@ def _draw(file: Path, said, target: Path) -> None:
     from ser_utils import audio, plots, replacing
 
     if said.seconds > 600:
-        raise SerError(
-            f"{file} lasts {said.seconds / 60:.0f} minutes, and --plot draws at most 10: cut it, or use --timeline"
-        )
+        raise SerError(f"{file} lasts {said.seconds / 60:.0f} min; --plot draws at most 10: cut it, or use --timeline")
     plots.use_style()
     title = f"{file.name} · {said.decision() or 'undecided'}"
     figure = plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)
@@ -341,13 +308,8 @@ def _pretrain(options: argparse.Namespace) -> int:
     from ser_utils import pretraining
 
     given = {"objective": options.objective, "minutes": options.minutes, "steps": options.steps}
-    out = pretraining.pretrain(
-        options.audio,
-        options.out,
-        resume=options.resume,
-        seed=options.seed,
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    given = {name: value for name, value in given.items() if value is not None}
+    out = pretraining.pretrain(options.audio, options.out, resume=options.resume, seed=options.seed, **given)
     print(f"encoder: {out}; use it with `ser run --encoder {out}`")
     return 0
 
@@ -355,10 +317,8 @@ def _pretrain(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from ser_utils import bench
 
-    progress = sys.stderr if options.json else sys.stdout
-    result = bench.bench(
-        options.corpus, options.data, rounds=options.rounds, echo=lambda line: print(line, file=progress, flush=True)
-    )
+    echo = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
+    result = bench.bench(options.corpus, options.data, rounds=options.rounds, echo=echo)
     if options.json:
         print(json.dumps(result, indent=1))
     else:

@@ -161,16 +161,16 @@ class Workspace:
         if not whole.empty:
             _write_scores(whole, self.scores)
 
-    def save_figure(self, figure, name: str, *, clips: pd.DataFrame | None = None) -> None:
-        """Write a figure to `reports/<workspace>/figures/<name>.png`, with the corpus and its size at the foot.
+    def save_figure(self, figure, name: str, *, clips: pd.DataFrame) -> None:
+        """Write a figure to `reports/<workspace>/figures/<name>.png`; its foot names the corpus and counts `clips`.
 
         Parameters
         ----------
         figure : matplotlib Figure or Axes
         name : str
             Such as "03_confusion".
-        clips : DataFrame, optional
-            The table that the figure shows (columns `clip` and `speaker`); the corpus's table `clips` when left out.
+        clips : DataFrame
+            The clips that the figure shows and no others: any table with the columns `clip` and `speaker`.
         """
         figure = figure if hasattr(figure, "savefig") else figure.get_figure()
         if not any(text.get_gid() == "ser-foot" for text in figure.texts):
@@ -216,11 +216,7 @@ class Workspace:
                 f"({', '.join(self._run[verb]) or 'empty'}) does not name: add it there"
             )
 
-    def _foot(self, clips: pd.DataFrame | None) -> str:
-        if clips is None and (self.tables / "clips.parquet").exists():
-            clips = pd.read_parquet(self.tables / "clips.parquet", columns=["clip", "speaker"])
-        if clips is None:
-            return self.label
+    def _foot(self, clips: pd.DataFrame) -> str:
         counts = {"clip": clips["clip"].nunique(), "speaker": clips["speaker"].nunique()}
         return " · ".join([self.label, *(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())])
 

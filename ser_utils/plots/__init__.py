@@ -5,17 +5,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "comparisons": ["differences", "mistakes", "published", "scores"],
+        "comparisons": ["differences", "mistakes", "published", "scores", "smallest_p"],
         "corpus": [
             "acoustics_by_emotion", "clips_per_speaker", "contrast_map", "durations", "effect_sizes",
             "embedding_scatter", "emotion_counts", "fold_map",
         ],  # fmt: skip
-        "curves": [
-            "hours_heard", "inner_curve", "labels_curve", "layer_curve", "learning_curves", "length_curve",
-            "seconds_heard",
-        ],  # fmt: skip
+        "curves": ["inner_curve", "learning_curves", "length_curve", "score_curve"],
         "decisions": [
-            "agreement", "caterpillar", "confusion_matrix", "confusion_plane", "confusions", "deletion", "reliability",
+            "agreement", "caterpillar", "confusion_matrix", "confusion_pairs", "confusions", "deletion", "reliability",
             "risk_coverage", "what_if",
         ],  # fmt: skip
         "recordings": [

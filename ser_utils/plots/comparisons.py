@@ -1,7 +1,7 @@
 """Figures that compare systems by dots and bars.
 
 Scores are fractions in the tables and percent in the figures. A dot is the estimate, a line its 95 % interval over
-speakers, a dashed line the chance level. Three parameters mean the same in all functions about scores: `metric` is
+speakers, a dashed line the chance level. Parameters that mean the same in all functions about scores: `metric` is
 drawn (and chosen, where the table has a column `metric`); `chance` is the score of guessing, a fraction:
 `1 / number of emotions` for UAR; `title` and `ax` are those of `style`. Systems get their display names.
 """
@@ -17,32 +17,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ser_utils.plots.style import BLUE, INK, PAPER_GREY, VERMILION, axes_of, display_name
+from ser_utils.plots.style import BLUE, INK, PAPER_GREY, PER_SPEAKER, VERMILION, axes_of, display_name
 
 #: What a metric is called on an axis.
-METRIC_NAMES = {"uar": "UAR", "wa": "WA (accuracy)", "macro_f1": "macro-F1"}
-
-
-def metric_name(metric: str) -> str:
-    """Name a metric for an axis: `"UAR"`, `"recall of anger"`."""
-    return METRIC_NAMES.get(metric) or metric.replace("recall_", "recall of ").replace("_", " ")
-
-
-def sample_of(scores: pd.DataFrame) -> str:
-    """Number of clips and speakers behind scores; a range where rows differ, nothing where it is not known."""
-    parts = []
-    for column in ("clips", "speakers"):
-        if column in scores and scores[column].notna().any():
-            low, high = int(scores[column].min()), int(scores[column].max())
-            parts.append(f"{low} {column}" if low == high else f"{low} to {high} {column}")
-    return " · ".join(parts)
+METRIC_NAMES = {"uar": "UAR", "wa": "WA (accuracy)"}
 
 
 def draw_chance(ax: Axes, chance: float | None, *, vertical: bool = False) -> None:
-    """Draw the score of guessing, a fraction, as a dashed line; nothing where it is not given."""
-    if chance is not None:
-        line = ax.axvline if vertical else ax.axhline
-        line(100 * chance, color=INK, linestyle="--", linewidth=1, label=f"chance {100 * chance:.1f} %", zorder=1)
+    """Draw the score of guessing, a fraction, as a dashed line with its name; nothing where it is not given."""
+    if chance is None:
+        return
+    look = dict(textcoords="offset points", fontsize=8.5, zorder=1)
+    if vertical:
+        place = dict(xy=(100 * chance, 0), xycoords=ax.get_xaxis_transform(), xytext=(4, 2))
+        ax.axvline(100 * chance, color=INK, linestyle="--", linewidth=1, zorder=1)
+    else:
+        place = dict(xy=(1, 100 * chance), xycoords=ax.get_yaxis_transform(), xytext=(-2, 2), ha="right")
+        ax.axhline(100 * chance, color=INK, linestyle="--", linewidth=1, zorder=1)
+    ax.annotate(f"chance {100 * chance:.1f} %", **place, **look)
 
 
 def _rows_from_the_top(ax: Axes, names: Sequence[str]) -> np.ndarray:
@@ -54,136 +46,125 @@ def _rows_from_the_top(ax: Axes, names: Sequence[str]) -> np.ndarray:
     return y
 
 
-def _write_values(ax: Axes, x: np.ndarray, texts: Sequence[str]) -> None:
+def _write_values(ax: Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[str]) -> None:
     """Write one text per row, right of `x`."""
-    for y, (end, text) in enumerate(zip(x, texts, strict=True)):
-        ax.annotate(text, (end, y), (6, 0), textcoords="offset points", va="center", fontsize=8.5)
+    for end, place, text in zip(x, y, texts, strict=True):
+        ax.annotate(text, (end, place), (6, 0), textcoords="offset points", va="center", fontsize=8.5)
 
 
 def scores(
-    scores: pd.DataFrame,
-    metric: str = "uar",
-    *,
-    chance: float | None = None,
-    level: str = "clip",
-    order: Sequence[str] | None = None,
-    title: str = "Which system recognises emotion best?",
-    ax: Axes | None = None,
+    scores: pd.DataFrame, *, chance: float | None = None, title: str = "Which system recognises emotion best?"
 ) -> Axes:
-    """Dot and 95 % interval of every system, with the chance line; the best system at the top.
+    """Dot and 95 % interval of every system's UAR at clip level, with the chance line; the best system at the top.
+
+    Systems with per-speaker statistics are another condition: where both occur, they stand below the others under a
+    heading of their own.
 
     Parameters
     ----------
     scores : DataFrame
-        As `evaluation.scores` returns it: `system, level, metric, value, low, high, speakers, clips`.
-    level : str
-        `"clip"` or `"segment"`.
-    order : sequence of str, optional
-        Systems from top to bottom; by default, by score.
-
-    Raises
-    ------
-    ValueError
-        If no row has this metric and level.
+        As `evaluation.scores` returns it: `system, level, metric, value, low, high`.
     """
-    rows = scores[(scores["metric"] == metric) & (scores["level"] == level)].set_index("system", drop=False)
-    if rows.empty:
-        raise ValueError(
-            f"no score with metric {metric!r} and level {level!r}; "
-            f"there are {sorted(scores['metric'].unique())} at {sorted(scores['level'].unique())}"
-        )
-    rows = rows.loc[list(order)] if order is not None else rows.sort_values("value", ascending=False, kind="stable")
-    ax = axes_of(ax, 8, 1.3 + 0.36 * len(rows))
-    y = _rows_from_the_top(ax, rows["system"].map(display_name))
+    rows = scores[(scores["metric"] == "uar") & (scores["level"] == "clip")].set_index("system", drop=False)
+    rows = rows.sort_values("value", ascending=False, kind="stable")
+    own = rows.index.str.endswith(PER_SPEAKER)
+    rows, own = rows.iloc[np.argsort(own, kind="stable")], np.sort(own)
+    two = own.any() and not own.all()
+    ax = axes_of(8, 1.3 + 0.36 * (len(rows) + 2 * two))
+    names = rows["system"].str.removesuffix(PER_SPEAKER) if two else rows["system"]
+    y = np.arange(len(rows)) + 1.0 * (two & own)
+    ax.set_yticks(y, names.map(display_name))
+    ax.set_ylim(y[-1] + 0.5 + 0.4 * (chance is not None), -0.5 - two)
+    ax.grid(axis="x")
     low, value, high = (100 * rows[["low", "value", "high"]].to_numpy(float)).T
     ax.hlines(y, low, high, color=INK, linewidth=2)
     ax.plot(value, y, "o", color=INK, markersize=7)
-    _write_values(ax, np.fmax(value, high), [f"{v:.1f}" for v in value])
+    _write_values(ax, np.fmax(value, high), y, [f"{v:.1f}" for v in value])
     draw_chance(ax, chance, vertical=True)
-    ax.set_xlabel(f"{metric_name(metric)} [%], {level} level; 95 % interval over speakers")
-    ax.set_title(f"{title}\n{sample_of(rows)}".rstrip())
+    ax.set_xlabel("UAR [%], clip level; 95 % interval over speakers")
+    ax.set_title(title if two else f"{title}\nhighest: {display_name(rows.index[0])}, {value[0]:.1f} %")
     ax.set_xlim(right=min(106, ax.get_xlim()[1] + 0.06 * np.ptp(ax.get_xlim())))
-    if chance is not None:
-        ax.legend(loc="lower right")
+    if two:
+        for place, text in ((-1, "statistics of the training speakers"), (y[own][0] - 1, "statistics per speaker")):
+            look = dict(ha="right", va="center", fontweight="bold")
+            ax.annotate(text, (1, place), xycoords=ax.get_yaxis_transform(), **look)
     return ax
 
 
-def differences(
-    differences: pd.DataFrame,
-    *,
-    metric: str = "uar",
-    title: str = "How far apart are two systems on the same clips?",
-    ax: Axes | None = None,
-) -> Axes:
-    """Paired differences in points with 95 % intervals and the zero line; filled where zero is outside.
+def smallest_p(differences: pd.DataFrame) -> str:
+    """Say below which value no corrected p of these comparisons can fall; empty where that is 0.01 or less.
+
+    The permutation test swaps two systems speaker by speaker: with n speakers its p is at least 2 / 2**n, which Holm's
+    correction multiplies by the number of comparisons.
+
+    >>> smallest_p(pd.DataFrame({"p": [0.04] * 8, "speakers": 9}))
+    'With 9 speakers and 8 comparisons, no corrected p can be below 0.031.'
+    """
+    comparisons, speakers = int(differences["p"].notna().sum()), int(differences["speakers"].min())
+    least = min(1.0, comparisons * 2 / 2**speakers)
+    plural = "s" * (comparisons != 1)
+    text = f"With {speakers} speakers and {comparisons} comparison{plural}, no corrected p can be below {least:.3f}."
+    return text if least > 0.01 else ""
+
+
+def differences(differences: pd.DataFrame, *, title: str = "How far apart are two systems on the same clips?") -> Axes:
+    """Paired differences in points with 95 % intervals and the zero line; coloured where p is below 0.05.
+
+    Intervals are not corrected for the number of comparisons, p is: where an interval excludes zero and p is not
+    below 0.05, the difference is drawn as not significant.
 
     Parameters
     ----------
     differences : DataFrame
-        One row per comparison, as `evaluation.compare` returns it: `difference`, `low`, `high` as fractions,
-        optionally `p`; named by `comparison`, by `a` and `b` (the difference is a minus b), or by the index.
+        One row per comparison, as `evaluation.compare` returns it, with `p` corrected by `evaluation.holm`:
+        `difference`, `low`, `high` as fractions, `p`, `speakers`; named by `comparison` or by `system` and `other`.
     """
     rows = differences.reset_index(drop=True)
-    if "comparison" in rows:
-        names = rows["comparison"].astype(str)
-    else:
-        names = rows["a"] + " − " + rows["b"] if {"a", "b"} <= set(rows) else differences.index.astype(str)
-    ax = axes_of(ax, 8, 1.3 + 0.38 * len(rows))
+    names = rows["comparison"].astype(str) if "comparison" in rows else rows["system"] + " − " + rows["other"]
+    ax = axes_of(8, 1.3 + 0.38 * len(rows))
     pairs = [list(map(display_name, name.split(" − "))) for name in names]
     y = _rows_from_the_top(ax, [("\n− " if len("".join(pair)) > 44 else " − ").join(pair) for pair in pairs])
-    centre, low, high = (100 * rows[["difference", "low", "high"]].to_numpy(float)).T
-    clear = (low > 0) | (high < 0)
+    centre, low, high, p = (rows[["difference", "low", "high", "p"]].to_numpy(float) * [100, 100, 100, 1]).T
     ax.axvline(0, color=INK, linewidth=1)
-    ax.hlines(y, low, high, color=np.where(clear, BLUE, PAPER_GREY), linewidth=2)
-    for mask, colour, face, label in (
-        (clear, BLUE, BLUE, "interval excludes zero"),
-        (~clear, PAPER_GREY, "white", "interval includes zero"),
-    ):
-        if mask.any():
-            ax.plot(centre[mask], y[mask], "o", color=colour, markerfacecolor=face, markersize=7, label=label)
-    ax.set(xlabel=f"difference in {metric_name(metric)} [points]; 95 % interval over speakers", title=title)
+    for mask, colour, face in ((p < 0.05, BLUE, BLUE), (~(p < 0.05), PAPER_GREY, "white")):
+        ax.hlines(y[mask], low[mask], high[mask], color=colour, linewidth=2)
+        ax.plot(centre[mask], y[mask], "o", color=colour, markerfacecolor=face, markersize=7)
+    ax.set_title(f"{title}\n{(p < 0.05).sum()} of {len(rows)} significant (corrected p < 0.05, filled)")
+    ax.set_xlabel(f"difference in UAR [points]; 95 % interval over speakers\n{smallest_p(rows)}".rstrip())
     left, right = ax.get_xlim()
     ax.set_xlim(min(left, 0), max(right, 0))
-    if "p" in rows:
-        beside = dict(va="center", fontsize=8.5, xycoords=ax.get_yaxis_transform())
-        for i, p in rows["p"].astype(float).items():
-            if np.isfinite(p):
-                ax.annotate("p < 0.001" if p < 0.001 else f"p = {p:.3f}", (1.01, i), **beside)
-    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    for place, value in zip(y, p, strict=True):
+        text = "" if np.isnan(value) else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+        ax.annotate(text, (1.01, place), va="center", fontsize=8.5, xycoords=ax.get_yaxis_transform())
     return ax
 
 
-def mistakes(
-    mistakes: pd.DataFrame,
-    *,
-    metric: str = "uar",
-    title: str = "By how many points does each mistake inflate the score?",
-    ax: Axes | None = None,
-) -> Axes:
+def mistakes(mistakes: pd.DataFrame, *, title: str = "By how many points does each mistake inflate the score?") -> Axes:
     """Bars of points gained by each evaluation mistake, largest first, with 95 % intervals and the zero line.
 
     Parameters
     ----------
     mistakes : DataFrame
-        One row per mistake: `mistake`, `gain`, `low`, `high` as fractions.
+        One row per mistake: `mistake`, `gain`, `low`, `high` as fractions, and `significant` (bool): other bars are
+        pale.
     """
     rows = mistakes.sort_values("gain", ascending=False, kind="stable").reset_index(drop=True)
-    ax = axes_of(ax, 8, 1.2 + 0.42 * len(rows))
+    ax = axes_of(8, 1.2 + 0.42 * len(rows))
     y = _rows_from_the_top(ax, rows["mistake"])
     gain, low, high = (100 * rows[["gain", "low", "high"]].to_numpy(float)).T
-    clear = (low > 0) | (high < 0)
-    ax.barh(y, gain, color=np.where(clear, VERMILION, "#E8C4AC"), height=0.62)
+    ax.barh(y, gain, color=np.where(rows["significant"].astype(bool), VERMILION, "#E8C4AC"), height=0.62)
     ax.hlines(y, low, high, color=INK, linewidth=1.4)
-    _write_values(ax, np.fmax(0, np.fmax(gain, high)), [f"{g:+.1f}" for g in gain])
+    _write_values(ax, np.fmax(0, np.fmax(gain, high)), y, [f"{g:+.1f}" for g in gain])
     ax.axvline(0, color=INK, linewidth=1)
     ax.margins(x=0.12)
-    meaning = "95 % interval over speakers; pale = interval includes zero"
-    ax.set(xlabel=f"{metric_name(metric)} gained [points]; {meaning}", title=title)
+    ax.set(xlabel="UAR gained [points], 95 % interval; pale: corrected p is 0.05 or more", title=title)
     return ax
 
 
-def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str, most: int = 16) -> Figure:
-    """Published scores by corpus, hollow where speakers leak into the test, beside our own scores with intervals.
+def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str) -> Figure:
+    """Published scores by corpus, hollow where speakers leak into the test, above our own scores with intervals.
+
+    Of each corpus at most 16 scores are drawn, the highest.
 
     Parameters
     ----------
@@ -193,10 +174,8 @@ def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str, most: i
         Scores of our systems, one metric: `system, value, low, high` as fractions.
     label : str
         Name of the corpus that our scores are from.
-    most : int
-        Rows per panel at most; the highest scores are kept.
     """
-    panels = [(name, rows.nlargest(most, "value")) for name, rows in published.groupby("corpus", sort=False)]
+    panels = [(name, rows.nlargest(16, "value")) for name, rows in published.groupby("corpus", sort=False)]
     heights = [len(rows) for _, rows in panels] + [len(own)]
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(9, 1.2 * len(heights) + 0.2 * sum(heights)), sharex=True, layout="constrained",
@@ -208,19 +187,17 @@ def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str, most: i
         "unknown": (PAPER_GREY, PAPER_GREY, "X", "protocol unknown"),
     }
     for ax, (name, rows) in zip(axes, panels, strict=False):
-        rows = rows.iloc[::-1].reset_index(drop=True)
-        for kind, (face, edge, marker, text) in kinds.items():
-            part = rows[rows["leaky"] == kind]
-            ax.plot(part["value"], part.index, marker, color=edge, markerfacecolor=face, markersize=6.5, label=text)
         names = rows["source"].str.split("(").str[0].str.strip() + ": " + rows["system"]
-        ax.set_yticks(rows.index, [textwrap.shorten(name, 56, placeholder=" …") for name in names])
-        ax.set_title(f"{name}, published" + (f" (highest {most})" if len(rows) == most else ""))
-        ax.grid(axis="x")
+        y = _rows_from_the_top(ax, [textwrap.shorten(name, 56, placeholder=" …") for name in names])
+        for kind, (face, edge, marker, text) in kinds.items():
+            of_kind = (rows["leaky"] == kind).to_numpy()
+            look = dict(color=edge, markerfacecolor=face, markersize=6.5, label=text)
+            ax.plot(rows["value"][of_kind], y[of_kind], marker, **look)
+        ax.set_title(f"{name}, published" + (" (highest 16)" if len(rows) == 16 else ""))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-    rows, ax = own.sort_values("value").reset_index(drop=True), axes[-1]
-    ax.hlines(rows.index, 100 * rows["low"], 100 * rows["high"], color=BLUE, linewidth=1.6)
-    ax.plot(100 * rows["value"], rows.index, "o", color=BLUE, markersize=6.5)
-    ax.set_yticks(rows.index, rows["system"].map(display_name))
+    rows, ax = own.sort_values("value", ascending=False), axes[-1]
+    y = _rows_from_the_top(ax, rows["system"].map(display_name))
+    ax.hlines(y, 100 * rows["low"], 100 * rows["high"], color=BLUE, linewidth=1.6)
+    ax.plot(100 * rows["value"], y, "o", color=BLUE, markersize=6.5)
     ax.set(xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 102))
-    ax.grid(axis="x")
     return figure

@@ -1,4 +1,7 @@
-"""Figures of a corpus: its contents, its folds, and how emotions differ acoustically."""
+"""Figures of a corpus: its contents, its folds, and how emotions differ acoustically.
+
+`clips` is a clips table in all functions; `title` and `ax` are those of `style`.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,10 @@ from ser_utils.plots.style import (
     EMOTION_COLOURS,
     EMOTION_HATCHES,
     EMOTION_MARKERS,
-    GENDER_GREYS,
     INK,
     PAPER_GREY,
     VERMILION,
     axes_of,
-    corpus_size,
-    emotion_handles,
     emotion_order,
     genders_of,
     mark_outside,
@@ -34,17 +34,9 @@ from ser_utils.plots.style import (
 _MOST_NAMES = 30  # speakers named along an axis; of more, every second, third, …
 
 
-def emotion_counts(
-    clips: pd.DataFrame, *, title: str = "How many clips does each emotion have?", ax: Axes | None = None
-) -> Axes:
-    """Stacked bars: clips by emotion, in the emotion's colour; gender is shown by shade.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    """
-    ax = axes_of(ax, 7, 3.4)
+def emotion_counts(clips: pd.DataFrame, *, title: str = "How many clips does each emotion have?") -> Axes:
+    """Stacked bars: clips by emotion, in the emotion's colour; gender is shown by shade."""
+    ax = axes_of(7, 3.4)
     names, gender = emotion_order(clips["emotion"]), genders_of(clips)
     shades = {"female": 1.0, "male": 0.55, "unknown": 0.25}
     shown = [g for g in shades if (gender == g).any()]
@@ -58,21 +50,16 @@ def emotion_counts(
     above = dict(textcoords="offset points", ha="center", va="bottom", fontsize=8.5)
     for x, total in enumerate(base):
         ax.annotate(f"{total:.0f}\n{total / len(clips):.0%}", (x, total), (0, 2), **above)
-    ax.set(title=f"{title}\n{corpus_size(clips)}", ylabel="clips", ylim=(0, base.max() * 1.22))
+    few, many = (f"{names[i]} {base[i] / len(clips):.0%}" for i in (base.argmin(), base.argmax()))
+    ax.set(title=f"{title}\nfewest: {few}; most: {many}", ylabel="clips", ylim=(0, base.max() * 1.22))
     if len(shown) > 1:
         mark_outside(ax, [Patch(facecolor=INK, alpha=shades[g], edgecolor=INK, label=g) for g in shown], "gender")
     return ax
 
 
-def clips_per_speaker(clips: pd.DataFrame, *, title: str = "Who speaks how often?", ax: Axes | None = None) -> Axes:
-    """Stacked bars: each speaker's clips by emotion, most frequent speaker first.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    """
-    ax = axes_of(ax, 8, 3.4)
+def clips_per_speaker(clips: pd.DataFrame, *, title: str = "Who speaks how often?") -> Axes:
+    """Stacked bars: each speaker's clips by emotion, most frequent speaker first."""
+    ax = axes_of(8, 3.4)
     names = emotion_order(clips["emotion"])
     counts = pd.crosstab(clips["speaker"], clips["emotion"])[names]
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
@@ -80,12 +67,13 @@ def clips_per_speaker(clips: pd.DataFrame, *, title: str = "Who speaks how often
     for name in names:
         look = dict(color=EMOTION_COLOURS[name], hatch=EMOTION_HATCHES[name], linewidth=0.3)
         edge = INK if name == "disgust" else "white"
-        ax.bar(x, counts[name], bottom=base, width=0.86, edgecolor=edge, **look)
+        ax.bar(x, counts[name], bottom=base, width=0.86, edgecolor=edge, label=name, **look)
         base += counts[name].to_numpy()
     every = _name_speakers(ax, x, counts.index)
-    ax.set(title=f"{title}\n{corpus_size(clips)}", ylabel="clips", xlim=(-0.7, len(counts) - 0.3))
+    ax.set(title=f"{title}\n{base.min():.0f} to {base.max():.0f} clips per speaker", ylabel="clips")
+    ax.set_xlim(-0.7, len(counts) - 0.3)
     ax.set_xlabel("speaker" + (f" (1 in {every} is named)" if every > 1 else ""))
-    mark_outside(ax, emotion_handles(names, bars=True), "emotion")
+    mark_outside(ax, title="emotion")
     return ax
 
 
@@ -96,22 +84,18 @@ def _name_speakers(ax: Axes, places: np.ndarray, names: pd.Index) -> int:
     return every
 
 
-def fold_map(
-    clips: pd.DataFrame, folds: pd.Series, *, title: str = "Who is tested in which fold?", ax: Axes | None = None
-) -> Axes:
+def fold_map(clips: pd.DataFrame, folds: pd.Series, *, title: str = "Who is tested in which fold?") -> Axes:
     """Draw which speakers are tested in which fold: one row per fold, one column per speaker, clips in the cells.
 
     Parameters
     ----------
-    clips : DataFrame
-        A clips table.
     folds : Series
         Fold of each clip, indexed by `clip`.
     """
     counts = pd.crosstab(clips["clip"].map(folds), clips["speaker"])
     # Speakers in the order in which their folds test them, so that valid folds show a staircase.
     counts = counts[counts.idxmax().sort_values(kind="stable").index]
-    ax = axes_of(ax, 8, 1.4 + 0.24 * len(counts))
+    ax = axes_of(8, 1.4 + 0.24 * len(counts))
     shown = counts.to_numpy(float)
     look = dict(cmap="Greys", vmin=0, vmax=3 * shown.max(), edgecolors="white", linewidth=1)
     ax.pcolormesh(np.where(shown > 0, shown, np.nan), **look)
@@ -122,7 +106,8 @@ def fold_map(
     ax.set_yticks(np.arange(len(counts)) + 0.5, counts.index)
     ax.invert_yaxis()
     ax.tick_params(length=0)
-    ax.set(ylabel="test fold", title=f"{title}\n{corpus_size(clips)}")
+    size = counts.sum(axis=1)
+    ax.set(ylabel="test fold", title=f"{title}\n{len(counts)} folds of {size.min()} to {size.max()} clips")
     ax.set_xlabel("speaker" + (f" (1 in {every} is named)" if every > 1 else "; cells: number of clips"))
     return ax
 
@@ -130,13 +115,7 @@ def fold_map(
 def durations(clips: pd.DataFrame, *, title: str = "How long are the clips?") -> Figure:
     """Histogram of durations (left) and boxes by emotion (right), both in seconds on a logarithmic axis.
 
-    Boxes span the quartiles, whiskers the 5th to the 95th percentile.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    """
+    Boxes span the quartiles, whiskers the 5th to the 95th percentile."""
     figure, (left, right) = panel_grid(2, 2, 4.5, 3.4)
     seconds = clips["duration"].to_numpy(float)
     low, high = max(seconds.min(), 1e-2), seconds.max()
@@ -144,7 +123,8 @@ def durations(clips: pd.DataFrame, *, title: str = "How long are the clips?") ->
     for value, name, style in ((np.median(seconds), "median", "-"), (seconds.mean(), "mean", ":")):
         left.axvline(value, color=INK, linestyle=style, label=f"{name} {value:.2f} s")
     left.legend(loc="upper right")
-    left.set(ylabel="clips", title=corpus_size(clips))
+    quarter, three_quarters = np.quantile(seconds, [0.25, 0.75])
+    left.set(ylabel="clips", title=f"half of them last {quarter:.1f} to {three_quarters:.1f} s")
     left.set_ylim(top=left.get_ylim()[1] * 1.25)
     names = emotion_order(clips["emotion"])
     _boxes(right, clips, "duration", orientation="horizontal")
@@ -179,9 +159,7 @@ def _boxes(ax: Axes, table: pd.DataFrame, value: str, orientation: str = "vertic
     return groups
 
 
-def acoustics_by_emotion(
-    table: pd.DataFrame, measures: Mapping[str, str], *, title: str = "", columns: int = 3
-) -> Figure:
+def acoustics_by_emotion(table: pd.DataFrame, measures: Mapping[str, str], *, title: str = "") -> Figure:
     """Boxes by emotion, one panel per measure, with up to 150 clips per emotion as points.
 
     A dotted line marks zero, the speaker's mean of centred values.
@@ -189,13 +167,11 @@ def acoustics_by_emotion(
     Parameters
     ----------
     table : DataFrame
-        One row per clip: `emotion`, `speaker` and one column per measure.
+        One row per clip: `emotion` and one column per measure.
     measures : mapping of str to str
         Column → axis label with unit.
-    columns : int
-        Panels in a row.
     """
-    figure, axes = panel_grid(len(measures), columns, 3.3, 2.9)
+    figure, axes = panel_grid(len(measures), 3, 3.3, 2.9)
     for ax, (column, label) in zip(axes, measures.items(), strict=True):
         groups = _boxes(ax, table, column)
         rng = np.random.default_rng(0)  # jitter only; the values are drawn as they are
@@ -209,11 +185,11 @@ def acoustics_by_emotion(
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         if low < 0 < high:
             ax.axhline(0, color=INK, linewidth=0.8, linestyle=":")
-    title_figure(figure, f"{title}\n{corpus_size(table)}")
+    title_figure(figure, title)
     return figure
 
 
-def effect_sizes(effects: pd.DataFrame, *, title: str = "", ax: Axes | None = None) -> Axes:
+def effect_sizes(effects: pd.DataFrame, *, title: str = "") -> Axes:
     """Dots with intervals: how much each measure differs between emotions, largest first.
 
     Parameters
@@ -222,7 +198,7 @@ def effect_sizes(effects: pd.DataFrame, *, title: str = "", ax: Axes | None = No
         Columns `measure`, `value`, and `low`, `high` (95 % interval) as fractions, as `analysis.effect_sizes` returns
         it; a column `bias` (the value for shuffled labels) is drawn as a tick.
     """
-    ax = axes_of(ax, 8, 0.9 + 0.3 * len(effects))
+    ax = axes_of(8, 0.9 + 0.3 * len(effects))
     rows = effects.sort_values("value").reset_index(drop=True)
     low, value, high = (100 * rows[["low", "value", "high"]].to_numpy(float)).T
     ax.hlines(rows.index, low, high, color=INK, linewidth=1.5)
@@ -238,9 +214,7 @@ def effect_sizes(effects: pd.DataFrame, *, title: str = "", ax: Axes | None = No
     return ax
 
 
-def contrast_map(
-    contrasts: pd.DataFrame, *, title: str = "How does each emotion differ from the others?", ax: Axes | None = None
-) -> Axes:
+def contrast_map(contrasts: pd.DataFrame, *, title: str = "How does each emotion differ from the others?") -> Axes:
     """Draw a matrix of signed differences, blue below and red above zero, each with its value.
 
     Parameters
@@ -248,8 +222,9 @@ def contrast_map(
     contrasts : DataFrame, shape (emotions, measures)
         In standard deviations, as `analysis.contrasts` returns it; index = emotion, columns = measure.
     """
+    contrasts = contrasts.loc[emotion_order(contrasts.index)]
     values = contrasts.to_numpy(float)
-    ax = axes_of(ax, 2.4 + 0.95 * values.shape[1], 1.5 + 0.36 * values.shape[0])
+    ax = axes_of(2.4 + 0.95 * values.shape[1], 1.5 + 0.36 * values.shape[0])
     reach = max(1.0, np.nanmax(np.abs(values)))
     texts = [[f"{round(value, 1) + 0.0:+.1f}" for value in row] for row in values]
     image = shaded_table(ax, contrasts, texts, white=0.6 * reach, cmap="RdBu_r", vmin=-reach, vmax=reach)
@@ -261,7 +236,7 @@ def contrast_map(
 def embedding_scatter(
     embedding: pd.DataFrame, *, colour: str = "emotion", title: str = "", ax: Axes | None = None
 ) -> Axes:
-    """Scatter of a two-dimensional map, coloured by `emotion`, `speaker`, `gender` or another column.
+    """Scatter of a two-dimensional map, coloured by emotion or by another column such as `speaker`.
 
     Parameters
     ----------
@@ -270,29 +245,19 @@ def embedding_scatter(
     colour : str
         Column that gives the colours.
     """
-    ax = axes_of(ax, 5, 4)
-    size = np.clip(9000 / max(len(embedding), 1), 5, 30)
+    ax = axes_of(5, 4, ax)
+    rows = embedding.sample(frac=1, random_state=0)  # nothing lies on top of all others
+    names, kinds = sorted(rows[colour].astype(str).unique()), "osD^vPX<>p"
+    looks = {n: (plt.get_cmap("turbo")(0.04 + 0.92 * i / len(names)), kinds[i % 10]) for i, n in enumerate(names)}
     if colour == "emotion":
-        names = emotion_order(embedding["emotion"])
-        order = np.random.default_rng(0).permutation(len(embedding))  # no emotion lies on top of all others
-        rows = embedding.iloc[order]
-        for name in names:
-            part, look = rows[rows["emotion"] == name], dict(marker=EMOTION_MARKERS[name], color=EMOTION_COLOURS[name])
-            ax.scatter(part["x"], part["y"], s=size, alpha=0.7, linewidths=0, zorder=2, **look)
-        mark_outside(ax, emotion_handles(names), "emotion")
+        looks = {n: (EMOTION_COLOURS[n], EMOTION_MARKERS[n]) for n in emotion_order(names)}
+    size = np.clip(9000 / max(len(rows), 1), 5, 30)
+    for name, (rgb, marker) in looks.items():
+        part = rows[rows[colour].astype(str) == name]
+        ax.scatter(part["x"], part["y"], s=size, marker=marker, color=[rgb], alpha=0.7, linewidths=0, label=name)
+    if len(looks) <= 24:
+        mark_outside(ax, title=colour, ncols=1 if len(looks) <= 12 else 2, markerscale=1.6, columnspacing=0.6)
     else:
-        values = genders_of(embedding) if colour == "gender" else embedding[colour].astype(str)
-        names = sorted(values.unique())
-        colours = plt.get_cmap("turbo")(np.linspace(0.04, 0.96, len(names)))
-        if colour == "gender":
-            colours = [GENDER_GREYS.get(n, INK) for n in names]
-        for name, rgb, marker in zip(names, colours, "osD^vPX<>p" * (len(names) // 10 + 1), strict=False):
-            part = embedding[(values == name).to_numpy()]
-            ax.scatter(part["x"], part["y"], s=size, marker=marker, color=rgb, alpha=0.75, linewidths=0, label=name)
-        if len(names) <= 24:
-            look = dict(handletextpad=0.2, markerscale=1.6, columnspacing=0.6)
-            mark_outside(ax, title=colour, ncols=1 if len(names) <= 12 else 2, **look)
-        else:
-            ax.text(0.01, 0.01, f"{len(names)} {colour}s", transform=ax.transAxes)
+        ax.text(0.01, 0.01, f"{len(looks)} {colour}s", transform=ax.transAxes)
     ax.set(xticks=[], yticks=[], xlabel="map, first axis (no unit)", ylabel="second axis", title=title)
     return ax

@@ -1,4 +1,8 @@
-"""Figures of recordings: waveform, spectrogram, frames, and the predictions along a clip."""
+"""Figures of recordings: waveform, spectrogram, frames, and the predictions along a clip.
+
+In all functions `signal` is a waveform, shape `(samples,)`, and `sample_rate` is in Hz; `title` and `ax` are those of
+`style`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,6 @@ from ser_utils.plots.style import (
     INK,
     VERMILION,
     axes_of,
-    emotion_handles,
     emotion_order,
     mark_outside,
     title_figure,
@@ -27,11 +30,8 @@ from ser_utils.plots.style import (
 
 
 def waveform(signal: np.ndarray, sample_rate: int, *, colour: str = INK, ax: Axes | None = None) -> Axes:
-    """Draw a waveform, shape `(samples,)`, against time in seconds: the band between smallest and largest sample.
-
-    The band is drawn for 1000 slices of equal length, so that a long recording costs no more than a short one.
-    """
-    ax = axes_of(ax, 7, 1.6)
+    """Draw a waveform as the band between smallest and largest sample in each of at most 1000 slices of equal length."""
+    ax = axes_of(7, 1.6, ax)
     slices = np.array_split(np.asarray(signal, np.float32), min(1000, len(signal)))
     seconds = len(signal) / sample_rate
     time = (np.arange(len(slices)) + 0.5) * seconds / len(slices)
@@ -56,13 +56,12 @@ def spectrogram(
     Parameters
     ----------
     signal : array, shape (samples,)
-        Waveform; resampled to 16 kHz if it has another rate.
+        Resampled to 16 kHz if it has another rate.
     sample_rate : int
-        In Hz.
     f0 : DataFrame, optional
         Columns `time` [s] and `f0` [Hz], NaN where unvoiced, as `features.f0_contour` returns it.
     """
-    ax = axes_of(ax, 7, 2.2)
+    ax = axes_of(7, 2.2, ax)
     wave = audio.resample(np.asarray(signal, np.float32), sample_rate, audio.SAMPLE_RATE)
     # Scaled to its peak, so that the constant below the logarithm hides nothing of a quiet recording.
     bands = features.mel_spectrogram(wave / max(np.abs(wave).max(), 1e-6))
@@ -93,14 +92,13 @@ def clip_gallery(
     title: str = "",
     columns: int = 3,
 ) -> Figure:
-    """Waveforms and spectrograms of several recordings on one time scale, F0 drawn over the spectrograms.
+    """Waveforms and spectrograms of several recordings on one scale of time and level, F0 over the spectrograms.
 
     Parameters
     ----------
     signals : mapping of str to array
         Panel title → waveform of shape `(samples,)`. A title beginning with an emotion gets its colour.
     sample_rate : int
-        In Hz.
     f0 : mapping of str to DataFrame, optional
         Panel title → contour with columns `time` [s], `f0` [Hz].
     columns : int
@@ -112,25 +110,24 @@ def clip_gallery(
         2 * rows, columns, figsize=(3.1 * columns, 2.7 * rows), squeeze=False, sharex=True,
         height_ratios=[1, 2.4] * rows, layout="constrained",
     )  # fmt: skip
-    longest = max(len(s) for s in signals.values()) / sample_rate
+    for ax in grid[-2:, (len(signals) - 1) % columns + 1 :].flat:
+        ax.set_visible(False)
+    longest, loudest = (max(map(measure, signals.values())) for measure in (len, lambda s: np.abs(s).max()))
     for i, (name, signal) in enumerate(signals.items()):
         top, bottom = grid[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
-        colour = EMOTION_COLOURS.get(name.split()[0].strip(":,·"), INK)
-        waveform(signal, sample_rate, colour=colour, ax=top)
+        waveform(signal, sample_rate, colour=EMOTION_COLOURS.get(name.split()[0].strip(":,·"), INK), ax=top)
         spectrogram(signal, sample_rate, f0=None if f0 is None else f0[name], ax=bottom)
-        top.set_title(name, fontsize=9, loc="left")
-        top.set(xlabel="", ylabel="", yticks=[])
+        top.set_title(name, fontsize=9)
+        top.set(xlabel="", ylabel="", yticks=[], ylim=(-loudest, loudest))
         top.spines[:].set_visible(False)
         top.tick_params(bottom=False)
-        bottom.set(xlim=(0, longest))
+        bottom.set(xlim=(0, longest / sample_rate))
         if i % columns:
             bottom.set(ylabel="", yticklabels=[])
         if i + columns < len(signals):
             bottom.set_xlabel("")
         else:
             bottom.tick_params(labelbottom=True)
-    for ax in grid[-2:, (len(signals) - 1) % columns + 1 :].flat:
-        ax.set_visible(False)
     title_figure(figure, title)
     return figure
 
@@ -141,28 +138,28 @@ def feature_map(signal: np.ndarray, sample_rate: int, frames: np.ndarray, *, tit
     Parameters
     ----------
     signal : array, shape (samples,)
-        Waveform of the segment.
     sample_rate : int
-        In Hz.
     frames : array, shape (frames, dims)
-        Output of the encoder; each dimension is drawn standardised.
+        Output of the encoder; each dimension is drawn standardised, beside those that move alike: in the order of
+        their weights on the first principal component.
     """
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained", height_ratios=[1, 2])
     waveform(signal, sample_rate, ax=top)
     top.set(xlabel="", title=f"{len(signal)} samples")
     values = np.asarray(frames, np.float32)
     values = (values - values.mean(0)) / np.where(values.std(0) > 0, values.std(0), 1)
+    values = values[:, np.argsort(np.linalg.svd(values, full_matrices=False)[2][0])]
     extent = (0, len(signal) / sample_rate, 0, values.shape[1])
     bottom.imshow(values.T, origin="lower", extent=extent, cmap="RdBu_r", vmin=-2.5, vmax=2.5, interpolation="nearest")
-    bottom.set(xlabel="time [s]", ylabel="dimension", title=f"{len(values)} frames × {values.shape[1]} dimensions")
+    bottom.set(xlabel="time [s]", ylabel="dimension (sorted)", title=f"{len(values)} frames × {values.shape[1]} dimensions")
     figure.align_ylabels([top, bottom])
     title_figure(figure, title)
     return figure
 
 
-def log_mel_image(image: np.ndarray, seconds: float, *, title: str = "", ax: Axes | None = None) -> Axes:
+def log_mel_image(image: np.ndarray, seconds: float, *, title: str = "") -> Axes:
     """Draw a log-mel spectrogram `(bands, frames)`, as `features.log_mel` stores it, over `seconds`."""
-    ax = axes_of(ax, 7, 2.4)
+    ax = axes_of(7, 2.4)
     picture = ax.imshow(np.asarray(image, np.float32), origin="lower", extent=(0, seconds, 0, len(image)), cmap="magma")
     ax.figure.colorbar(picture, ax=ax, label="log energy", pad=0.01)
     ax.set(xlabel="time [s]", ylabel="mel band", title=title)
@@ -175,9 +172,7 @@ def timeline(signal: np.ndarray, sample_rate: int, predictions: pd.DataFrame, *,
     Parameters
     ----------
     signal : array, shape (samples,)
-        Waveform of the clip.
     sample_rate : int
-        In Hz.
     predictions : DataFrame
         Segment-level predictions of this clip: `start`, `end` [s], one probability column per emotion, and
         `emotion` (the label) where it is known; several seeds are averaged.
@@ -194,10 +189,10 @@ def timeline(signal: np.ndarray, sample_rate: int, predictions: pd.DataFrame, *,
     look = dict(width=width, align="edge", edgecolor="white", linewidth=0.8)
     for name in names:
         share, hatch = 100 * segments[name].to_numpy(), EMOTION_HATCHES[name]
-        middle.bar(segments["start"], share, bottom=base, color=EMOTION_COLOURS[name], hatch=hatch, **look)
+        middle.bar(segments["start"], share, bottom=base, color=EMOTION_COLOURS[name], hatch=hatch, label=name, **look)
         base += share
     middle.set(ylabel="probability [%]", ylim=(0, 100))
-    mark_outside(middle, emotion_handles(names, bars=True), "emotion")
+    mark_outside(middle, title="emotion")
     return figure
 
 
@@ -208,9 +203,8 @@ def attribution_timeline(
 
     Parameters
     ----------
-    signal : ndarray, shape=(samples,)
+    signal : array, shape (samples,)
     sample_rate : int
-        In Hz.
     attributions : DataFrame
         Column `seconds` (centre of a frame) and one column per method; each is scaled to its largest magnitude.
     emotion : str
@@ -237,9 +231,8 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
 
     Parameters
     ----------
-    signal : ndarray, shape=(samples,)
+    signal : array, shape (samples,)
     sample_rate : int
-        In Hz.
     timelines : DataFrame
         Columns `seed` (a network), `start`, `end` [s], and one probability column per emotion.
     """
@@ -249,12 +242,12 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
         spread = 100 * timelines.groupby(["start", "end"])[name].agg(["mean", "min", "max"])
         centre = [(start + end) / 2 for start, end in spread.index]
         colour = EMOTION_COLOURS[name]
-        middle.plot(centre, spread["mean"], EMOTION_MARKERS[name] + "-", color=colour, markersize=4.5, linewidth=1.3)
+        middle.plot(centre, spread["mean"], EMOTION_MARKERS[name] + "-", color=colour, markersize=4.5, linewidth=1.3, label=name)
         middle.fill_between(centre, spread["min"], spread["max"], color=colour, alpha=0.15, linewidth=0)
     middle.set(ylabel="probability [%]", ylim=(0, 100))
     middle.set_title("one marker per segment, at its centre; shaded: range over the networks")
     middle.grid()
-    mark_outside(middle, emotion_handles(names), "emotion")
+    mark_outside(middle, title="emotion")
     return figure
 
 

@@ -18,21 +18,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from ser_utils import EMOTIONS
 
-#: ShEMO's six emotions get the six strongest colours; grey, which some readers see as pink, is boredom's.
+#: By arousal, lowest first: emotions that are often confused stand side by side. ShEMO's six get the strongest colours.
 EMOTION_COLOURS: dict[str, str] = {
-    "anger": "#D55E00",
     "boredom": "#999999",
     "calm": "#56B4E9",
-    "disgust": "#F0E442",
-    "fear": "#CC79A7",
-    "happiness": "#E69F00",
-    "neutral": "#000000",
     "sadness": "#0072B2",
+    "neutral": "#5A5A5A",
+    "disgust": "#F0E442",
+    "happiness": "#E69F00",
+    "anger": "#D55E00",
+    "fear": "#CC79A7",
     "surprise": "#009E73",
 }
 #: Repeats the colour in scatter and line plots.
@@ -43,15 +41,13 @@ EMOTION_HATCHES: dict[str, str] = dict.fromkeys(EMOTIONS, "") | {"boredom": ".."
 GENDER_GREYS: dict[str, str] = {"female": "#B0B0B0", "male": "#4D4D4D", "unknown": "#E5E5E5"}
 INK, PAPER_GREY, BLUE, VERMILION = "#222222", "#8C8C8C", "#0072B2", "#D55E00"
 #: Colour, line style and marker of curves that are not emotions, such as systems.
-CURVE_STYLES = (
-    (BLUE, "-", "o"),
-    (VERMILION, "--", "s"),
-    ("#009E73", "-.", "^"),
-    ("#CC79A7", ":", "D"),
-    ("#E69F00", "-", "v"),
-    ("#56B4E9", "--", "P"),
-    ("#000000", "-.", "X"),
-    ("#999999", ":", "d"),
+CURVE_STYLES = tuple(
+    zip(
+        (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"),
+        ("-", "--", "-.", ":") * 2,
+        "os^DvPXd",
+        strict=True,
+    )
 )
 
 _CLASSIFIERS = {"svm": "SVM", "lda": "linear probe", "cnn": "segment CNN"}
@@ -82,42 +78,28 @@ _OLDER_NAMES = {
     "CNN, pre-trained": "encoder-cnn",
     "segment-cnn": "encoder-cnn",
 }
-_PER_SPEAKER = "/speaker"
+#: Ends the name of a system with per-speaker statistics.
+PER_SPEAKER = "/speaker"
 
 
 def use_style() -> None:
     """Set matplotlib's defaults for all figures of the compendium: legible at 110 dpi, nothing cut off."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "savefig.dpi": 110,
-            "figure.constrained_layout.use": True,
-            "font.size": 9.5,
-            "axes.titlesize": 10.5,
-            "axes.labelsize": 9.5,
-            "figure.titlesize": 11.5,
-            "xtick.labelsize": 8.5,
-            "ytick.labelsize": 8.5,
-            "legend.fontsize": 8.5,
-            "legend.title_fontsize": 8.5,
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.axisbelow": True,
-            "axes.grid": False,
-            "grid.color": "#DDDDDD",
-            "grid.linewidth": 0.6,
-            "legend.frameon": False,
-            "image.aspect": "auto",
-            "hatch.linewidth": 0.6,
-        }
-    )
+    plt.rc("figure", **{"dpi": 110, "titlesize": 12, "constrained_layout.use": True})
+    plt.rc("savefig", dpi=110)
+    plt.rc("font", size=10)
+    plt.rc("axes", titlesize=11, labelsize=10, titlelocation="left", axisbelow=True)
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc(("xtick", "ytick"), labelsize=9)
+    plt.rc("legend", fontsize=9, title_fontsize=9, frameon=False)
+    plt.rc("grid", color="#DDDDDD", linewidth=0.6)
+    plt.rc("image", aspect="auto")
+    plt.rc("hatch", linewidth=0.6)
 
 
 def emotion_order(values: Iterable[str]) -> list[str]:
-    """The emotions that occur among `values`, in the order in which every figure lists them."""
+    """The emotions that occur among `values`, from the lowest arousal to the highest, as every figure lists them."""
     present = set(values)
-    return [name for name in EMOTIONS if name in present]
+    return [name for name in EMOTION_COLOURS if name in present]
 
 
 def display_name(system: str, *, encoder: str = "encoder") -> str:
@@ -143,7 +125,7 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
         if addition == system or addition[:1] not in ("", "/", ",", " "):
             continue
         words = SYSTEM_NAMES[_OLDER_NAMES.get(name, name)].format(encoder=encoder)
-        addition = addition.replace(_PER_SPEAKER, ", per-speaker").strip(", ")
+        addition = addition.replace(PER_SPEAKER, ", per-speaker").strip(", ")
         return f"{words} · {addition}" if addition else words
     return system
 
@@ -152,18 +134,29 @@ def system_order(systems: Iterable[str]) -> list[str]:
     """The systems with a display name among `systems`, in the order of tables; per-speaker ones come last."""
     rank = {name: i for i, name in enumerate(SYSTEM_NAMES)}
     rank |= {old: rank[new] for old, new in _OLDER_NAMES.items()}
-    known = {system for system in systems if system.removesuffix(_PER_SPEAKER) in rank}
-    return sorted(known, key=lambda system: (system.endswith(_PER_SPEAKER), rank[system.removesuffix(_PER_SPEAKER)]))
+    known = {system for system in systems if system.removesuffix(PER_SPEAKER) in rank}
+    return sorted(known, key=lambda system: (system.endswith(PER_SPEAKER), rank[system.removesuffix(PER_SPEAKER)]))
 
 
-def by_system(table: pd.DataFrame) -> Iterator[tuple[str | None, pd.DataFrame, tuple[str, str, str]]]:
-    """Give each system's display name, rows and curve style; no name where the table has no column `system`."""
-    groups = table.groupby("system", sort=False) if "system" in table else [(None, table)]
-    for (system, part), style in zip(groups, CURVE_STYLES, strict=False):
-        yield None if system is None else display_name(system), part, style
+def curves_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple[str, str, str]]]:
+    """Give a name, the rows and a style (colour, line, marker) of each curve: one per system and level.
+
+    Curves are named by whichever of the two varies; a single curve has an empty name.
+    """
+    by = [column for column in ("system", "level") if column in table and table[column].nunique() > 1]
+    groups = table.groupby(by, sort=False) if by else [((), table)]
+    for (key, part), style in zip(groups, CURVE_STYLES, strict=False):
+        yield ", ".join(display_name(str(word)) for word in key), part, style
 
 
-def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
+def draw_band(ax: Axes, x: pd.Series, rows: pd.DataFrame, colour: str) -> None:
+    """Shade the range from `low` to `high`, fractions drawn in percent; nothing where they are not known."""
+    if {"low", "high"} <= set(rows):
+        low, high = 100 * rows["low"].astype(float), 100 * rows["high"].astype(float)
+        ax.fill_between(x.astype(float), low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def axes_of(width: float, height: float, ax: Axes | None = None) -> Axes:
     """Return the given axes, or new ones of a size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
@@ -218,23 +211,8 @@ def genders_of(table: pd.DataFrame) -> pd.Series:
     return table["gender"].astype(object).where(table["gender"].notna(), "unknown")
 
 
-def corpus_size(table: pd.DataFrame) -> str:
-    """Count a table's clips and speakers in words, for titles: `"24 clips · 3 speakers"`."""
-    clips = table["clip"].nunique() if "clip" in table else len(table)
-    speakers = table["speaker"].nunique()
-    return f"{clips} clip{'s' * (clips != 1)} · {speakers} speaker{'s' * (speakers != 1)}"
-
-
 def mark_outside(ax: Axes, handles: Sequence | None = None, title: str = "", **legend) -> None:
     """Put the legend right of the axes, where it covers no data."""
     place = dict(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handletextpad=0.5)
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     ax.legend(handles=handles, title=title or None, **place | legend)
-
-
-def emotion_handles(names: Sequence[str], *, bars: bool = False) -> list:
-    """Legend handles of emotions: patches for bars, markers otherwise."""
-    edge = dict(linewidth=0.4, edgecolor=INK) if bars else dict(linestyle="", markeredgecolor=INK, markeredgewidth=0.4)
-    if bars:
-        return [Patch(facecolor=EMOTION_COLOURS[n], hatch=EMOTION_HATCHES[n], label=n, **edge) for n in names]
-    return [Line2D([], [], marker=EMOTION_MARKERS[n], color=EMOTION_COLOURS[n], label=n, **edge) for n in names]

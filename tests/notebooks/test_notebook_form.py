@@ -62,6 +62,14 @@ def test_a_notebook_says_what_it_reads_and_writes_and_does_so(path):
 
 
 @every_notebook
+def test_every_saved_figure_says_which_clips_it_shows(path):
+    source = "\n".join(cell.source for cell in code_cells(nbformat.read(path, 4)))
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    calls = [call for call in calls if call.func.attr == "save_figure"]
+    assert calls and not [ast.unparse(call) for call in calls if "clips" not in {k.arg for k in call.keywords}]
+
+
+@every_notebook
 def test_a_notebook_ends_with_take_aways_and_exercises_with_solutions(path):
     notebook = nbformat.read(path, 4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")

@@ -38,7 +38,7 @@ print("here:", os.getcwd(), "python:", sys.executable, "seed:", os.environ["PYTH
 
 
 def write_first(folder, *, text="# First: what is *there*?\n\nOn to [the second](02_second.ipynb).", size=3, draw=True):
-    draws = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 2))\nwork.save_figure(fig, '01_empty')"
+    draws = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 2))\nwork.save_figure(fig, '01_empty', clips=numbers)"
     table = f"numbers = pd.DataFrame({{'clip': list('abc')[:{size}], 'speaker': list('xxy')[:{size}]}})\n"
     table += "work.save_table(numbers, 'numbers')\nwork.show(numbers, 'Numbers')"
     write_notebook(folder, "01_first", text, PARAMETERS, OPEN, table, *([draws] if draw else []), writes=["numbers"])
@@ -563,6 +563,8 @@ def test_a_figure_says_what_it_was_made_from_once(workspace):
     workspace.save_figure(figure, "one", clips=clips)
     assert [text.get_text() for text in figure.texts] == ["mine · 2 clips · 2 speakers"]
     assert (workspace.figures / "one.png").read_bytes() == first
+    with pytest.raises(TypeError, match="clips"):  # the whole corpus would be a guess, and wrong where one clip is drawn
+        workspace.save_figure(figure, "one")
 
 
 def test_a_shown_table_is_captioned_with_the_corpus_and_its_row_numbers_are_hidden(workspace, capsys):

@@ -1,7 +1,5 @@
 """Figures: what is drawn is what the tables say, in the same colours everywhere, with nothing cut off."""
 
-import inspect
-
 import matplotlib
 
 matplotlib.use("Agg")
@@ -12,9 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from ser_utils import EMOTIONS, plots
+from ser_utils import EMOTIONS, analysis, evaluation, plots
 
-SIX = ["anger", "fear", "happiness", "neutral", "sadness", "surprise"]
+SIX = ["sadness", "neutral", "happiness", "anger", "fear", "surprise"]
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +97,7 @@ def as_deuteranope(colour):
 
 
 def test_every_canonical_emotion_has_its_own_colour_and_marker():
-    assert tuple(plots.EMOTION_COLOURS) == EMOTIONS
+    assert set(plots.EMOTION_COLOURS) == set(EMOTIONS)
     assert (
         len(set(plots.EMOTION_COLOURS.values())) == len(set(plots.EMOTION_MARKERS.values())) == len(EMOTIONS)
     )
@@ -120,8 +118,10 @@ def test_emotions_that_look_alike_to_a_colour_blind_reader_differ_in_hatch():
             assert apart > 15 or plots.EMOTION_HATCHES[a] != plots.EMOTION_HATCHES[b], (a, b)
 
 
-def test_emotions_are_listed_in_canonical_order_and_only_those_present():
-    assert plots.emotion_order(["sadness", "anger", "sadness", "unknown"]) == ["anger", "sadness"]
+def test_emotions_are_listed_by_arousal_and_only_those_present():
+    by_arousal = sorted(EMOTIONS, key=lambda name: analysis.VALENCE_AROUSAL[name][1])
+    assert plots.emotion_order(EMOTIONS) == by_arousal
+    assert plots.emotion_order(["anger", "sadness", "anger", "unknown"]) == ["sadness", "anger"]
 
 
 def test_every_system_of_the_design_has_a_name_of_its_own_and_todays_names_are_known():
@@ -150,16 +150,16 @@ def test_systems_are_listed_in_one_order_per_speaker_ones_last():
 def test_counts_are_stacked_by_gender_in_the_emotions_colours(clips):
     ax = plots.emotion_counts(clips)
     heights = [sum(c[i].get_height() for c in ax.containers) for i in range(len(SIX))]
-    assert heights == [15, 6, 6, 6, 6, 6]
+    assert heights == [6, 6, 6, 15, 6, 6]
     assert len(ax.containers) == 3  # female, male, unknown
     assert [to_hex(b.get_facecolor()) for b in ax.containers[0]] == [
         plots.EMOTION_COLOURS[e].lower() for e in SIX
     ]
-    assert "45 clips · 3 speakers" in ax.get_title(loc="left") and ax.get_ylabel() == "clips"
+    assert "fewest: sadness 13%; most: anger 33%" in ax.get_title(loc="left") and ax.get_ylabel() == "clips"
     assert "15\n33%" in [t.get_text() for t in ax.texts]
 
 
-def test_speakers_are_stacked_by_emotion_most_heard_first(clips):
+def test_speakers_are_stacked_by_emotion_most_frequent_first(clips):
     more = pd.concat([clips, clips[clips["speaker"] == "X1"].assign(clip=lambda t: t["clip"] + "b")])
     ax = plots.clips_per_speaker(more)
     assert [t.get_text() for t in ax.get_xticklabels()][0] == "X1"
@@ -194,7 +194,7 @@ def test_fold_map_gives_each_speakers_clips_in_the_fold_that_tests_them(clips):
     }
 
 
-def test_acoustics_have_a_panel_a_measure_and_a_line_at_the_speakers_mean(clips):
+def test_acoustics_have_one_panel_per_measure_and_a_line_at_the_speakers_mean(clips):
     table = clips.assign(
         f0=np.random.default_rng(1).normal(size=len(clips)), rate=5.0 + np.arange(len(clips))
     )
@@ -226,7 +226,7 @@ def test_effect_sizes_are_sorted_and_drawn_in_percent():
 def test_contrasts_are_shown_with_their_sign_on_a_scale_centred_at_zero():
     table = pd.DataFrame({"F0": [1.5, -0.5], "rate": [0.2, 0.0]}, index=["anger", "sadness"])
     ax = plots.contrast_map(table)
-    assert [t.get_text() for t in ax.texts] == ["+1.5", "+0.2", "-0.5", "+0.0"]
+    assert [t.get_text() for t in ax.texts] == ["-0.5", "+0.0", "+1.5", "+0.2"]
     assert ax.images[0].get_clim() == (-1.5, 1.5)
 
 
@@ -263,11 +263,14 @@ def test_a_gallery_has_one_time_scale_and_the_emotions_colours():
 
 def test_frames_are_drawn_over_seconds_each_dimension_standardised():
     frames = np.random.default_rng(0).normal(100, [1, 50], size=(49, 2))
+    frames = frames[:, [0, 1, 0]] * [1, 1, -1]  # the first and the third move in opposite directions
     top, bottom = plots.feature_map(wave(1.0), 16_000, frames).axes
     image = bottom.images[0].get_array()
-    assert image.shape == (2, 49) and bottom.get_xlim() == top.get_xlim() == (0, 1)
+    assert image.shape == (3, 49) and bottom.get_xlim() == top.get_xlim() == (0, 1)
     np.testing.assert_allclose(image.std(axis=1), 1, rtol=1e-3)
-    assert "49 frames × 2 dimensions" in bottom.get_title(loc="left")
+    ends = np.corrcoef(image[0], image[2])[0, 1]
+    assert ends == pytest.approx(-1)  # dimensions that move alike lie together, opposite ones at the ends
+    assert "49 frames × 3 dimensions" in bottom.get_title(loc="left")
 
 
 def test_a_log_mel_image_has_low_bands_at_the_bottom_and_a_colour_scale():
@@ -279,62 +282,86 @@ def test_a_log_mel_image_has_low_bands_at_the_bottom_and_a_colour_scale():
 def test_the_map_shows_every_piece_once_whatever_colours_it(clips):
     rng = np.random.default_rng(0)
     embedding = clips.assign(x=rng.normal(size=len(clips)), y=rng.normal(size=len(clips)))
-    for colour, groups in (("emotion", 6), ("speaker", 3), ("gender", 3)):
+    for colour, groups in (("emotion", 6), ("speaker", 3)):
         ax = plots.embedding_scatter(embedding, colour=colour)
         assert sum(len(c.get_offsets()) for c in ax.collections) == len(clips)
         assert len(ax.get_legend().get_texts()) == groups == len(ax.collections)
     ax = plots.embedding_scatter(embedding)
-    assert to_hex(ax.collections[0].get_facecolor()[0]) == plots.EMOTION_COLOURS["anger"].lower()
+    assert to_hex(ax.collections[3].get_facecolor()[0]) == plots.EMOTION_COLOURS["anger"].lower()
 
 
 # --- scores --------------------------------------------------------------------
 
 
-def test_systems_are_ordered_by_score_with_interval_chance_and_sample(scores):
-    ax = plots.scores(scores, metric="uar", chance=1 / 6)
+def test_systems_are_ordered_by_score_with_interval_and_chance(scores):
+    ax = plots.scores(scores, chance=1 / 6)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["segment CNN, encoder", "SVM, eGeMAPS", "majority class"]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [60, 52, 100 / 6])
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose([s[:, 0] for s in segments][0], [50, 70])
-    assert ax.lines[1].get_xdata()[0] == pytest.approx(100 / 6)
-    assert "400 clips · 9 speakers" in ax.get_title(loc="left") and "95 %" in ax.get_xlabel()
+    assert ax.lines[1].get_xdata()[0] == pytest.approx(100 / 6) and "chance 16.7 %" in [t.get_text() for t in ax.texts]
+    assert "highest: segment CNN, encoder, 60.0 %" in ax.get_title(loc="left") and "95 %" in ax.get_xlabel()
 
 
-def test_a_metric_that_was_not_scored_is_refused_by_name(scores):
-    with pytest.raises(ValueError, match="macro_f1.*uar"):
-        plots.scores(scores, metric="macro_f1")
+def test_systems_with_per_speaker_statistics_stand_below_the_others_under_a_heading(scores):
+    own = scores.assign(system=scores["system"] + "/speaker", value=scores["value"] + 0.2)
+    ax = plots.scores(pd.concat([own, scores]))
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == 2 * ["segment CNN, encoder", "SVM, eGeMAPS", "majority class"]
+    np.testing.assert_allclose(ax.lines[0].get_xdata()[::3], [60, 80])
+    headings = {t.get_text(): t.xy[1] for t in ax.texts if "statistics" in t.get_text()}
+    places = ax.lines[0].get_ydata()
+    assert headings["statistics of the training speakers"] < places[0]
+    assert places[2] < headings["statistics per speaker"] < places[3]
+    alone = plots.scores(own)
+    assert alone.get_yticklabels()[0].get_text() == "segment CNN, encoder · per-speaker"
 
 
-def test_differences_are_filled_only_where_the_interval_excludes_zero():
-    table = pd.DataFrame(
-        {
-            "a": ["cnn", "segment-cnn"],
-            "b": ["svm", "majority"],
-            "difference": [0.02, 0.4],
-            "low": [-0.03, 0.3],
-            "high": [0.07, 0.5],
-            "p": [0.4, 0.0001],
-        }
-    )
-    ax = plots.differences(table)
-    dots = {line.get_label(): line for line in ax.lines if line.get_marker() == "o"}
-    np.testing.assert_allclose(dots["interval excludes zero"].get_xdata(), [40])
-    np.testing.assert_allclose(dots["interval includes zero"].get_xdata(), [2])
-    assert dots["interval includes zero"].get_markerfacecolor() == "white"
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["cnn − svm", "segment CNN, encoder − majority class"]
-    assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001"]
+def compared(**columns):
+    """Comparisons as `evaluation.compare` returns them, with p corrected."""
+    table = {"system": "segment-cnn", "other": "majority", "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.01, "speakers": 9}
+    return pd.DataFrame(table | columns)
+
+
+def test_differences_are_filled_only_where_the_corrected_p_is_below_5_percent():
+    table = compared(difference=[0.02, 0.4, 0.1], low=[-0.03, 0.3, 0.01], high=[0.07, 0.5, 0.2], p=[0.4, 0.0001, 0.06])
+    ax = plots.differences(table.assign(other=["svm", "majority", "svm"]))
+    significant, undecided = (line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(significant.get_xdata(), [40])
+    np.testing.assert_allclose(undecided.get_xdata(), [2, 10])  # the interval of the second excludes zero
+    assert undecided.get_markerfacecolor() == "white" != significant.get_markerfacecolor()
+    assert "1 of 3 significant" in ax.get_title(loc="left")
+    lines = {to_hex(c.get_color()[0]): len(c.get_segments()) for c in ax.collections}
+    assert lines == {"#0072b2": 1, undecided.get_color().lower(): 2}
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names[:2] == ["segment CNN, encoder − svm", "segment CNN, encoder − majority class"]
+    assert [t.get_text() for t in ax.texts] == ["p = 0.400", "p < 0.001", "p = 0.060"]
     assert any(np.all(np.asarray(line.get_xdata()) == 0) for line in ax.lines)
 
 
-def test_mistakes_are_sorted_by_the_points_they_buy():
-    table = pd.DataFrame(
-        {"mistake": ["small", "large"], "gain": [0.01, 0.2], "low": [-0.02, 0.1], "high": [0.04, 0.3]}
-    )
+def test_the_smallest_possible_p_is_said_where_few_speakers_keep_it_high():
+    few, many = compared(p=[0.04] * 8), compared(p=[0.04] * 8, speakers=16)
+    assert plots.smallest_p(few) == "With 9 speakers and 8 comparisons, no corrected p can be below 0.031."
+    assert plots.smallest_p(many) == ""
+    assert "0.031" in plots.differences(few).get_xlabel() and "corrected" not in plots.differences(many).get_xlabel()
+    assert "1 comparison, no corrected p can be below 0.062" in plots.smallest_p(compared(p=[0.5], speakers=5))
+
+
+def test_the_smallest_possible_p_is_reached_by_a_test_in_which_every_speaker_agrees():
+    good, poor = np.tile(np.diag([9.0, 9.0]), (5, 1, 1)), np.tile(np.full((2, 2), 4.5), (5, 1, 1))
+    p = evaluation.holm([evaluation.permutation_test(good, poor, evaluation.uar)] * 2)
+    assert f"below {p.min():.3f}." in plots.smallest_p(compared(p=p, speakers=5))
+
+
+def test_mistakes_are_sorted_by_the_points_they_buy_and_pale_where_not_significant():
+    table = pd.DataFrame({"mistake": ["small", "large", "interval above zero"], "gain": [0.01, 0.2, 0.05],
+                          "low": [-0.02, 0.1, 0.01], "high": [0.04, 0.3, 0.1], "significant": [False, True, False]})  # fmt: skip
     ax = plots.mistakes(table)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["large", "small"]
-    np.testing.assert_allclose([b.get_width() for b in ax.patches], [20, 1])
-    assert to_hex(ax.patches[0].get_facecolor()) != to_hex(ax.patches[1].get_facecolor())
-    assert [t.get_text() for t in ax.texts] == ["+20.0", "+1.0"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["large", "interval above zero", "small"]
+    np.testing.assert_allclose([b.get_width() for b in ax.patches], [20, 5, 1])
+    large, undecided, small = (to_hex(bar.get_facecolor()) for bar in ax.patches)
+    assert large != undecided == small
+    assert [t.get_text() for t in ax.texts] == ["+20.0", "+5.0", "+1.0"]
 
 
 def test_learning_curves_average_runs_that_stopped_at_different_epochs():
@@ -351,9 +378,9 @@ def test_learning_curves_average_runs_that_stopped_at_different_epochs():
     ax = plots.learning_curves(history)
     mean = next(line for line in ax.lines if line.get_label() == "training, mean")
     np.testing.assert_allclose(mean.get_ydata(), [1.5, 1.25, 1.15])  # the run that ended keeps its last value
-    kept = next(line for line in ax.lines if line.get_marker() == "|")
-    assert sorted(kept.get_xdata()) == [1, 2]
-    assert "2 runs" in ax.get_title(loc="left") and len(ax.collections) == 2
+    kept = next(line for line in ax.lines if line.get_marker() == "o")
+    assert sorted(zip(kept.get_xdata(), kept.get_ydata())) == [(1, 2.0), (2, 0.5)]
+    assert "2 runs" in ax.get_title(loc="left")
 
 
 def test_the_whole_clip_stands_apart_at_the_end_of_the_length_curve(scores):
@@ -362,41 +389,44 @@ def test_the_whole_clip_stands_apart_at_the_end_of_the_length_curve(scores):
     )
     ax = plots.length_curve(table, chance=1 / 6)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0.5", "1", "whole\nclip"]
-    curves = [
-        line
-        for line in ax.lines
-        if len(line.get_xdata()) == 2 and line.get_label()[0] != "_" and "chance" not in line.get_label()
-    ]
-    assert len(curves) == 4  # two systems, two levels
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    joined = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_label()[0] == "_" and max(line.get_xdata()) > 1]
+    assert len(dots) == 4  # two systems, two levels
+    assert len({line.get_xdata()[2] for line in dots}) == 4  # whole clips side by side
+    assert len(joined) == 3 and all(max(line.get_xdata()) < 2 for line in joined)  # no line leads to the whole clip
     assert ax.get_xlabel() == "segment length [s]" and ax.get_ylabel() == "UAR [%]"
 
 
-@pytest.mark.parametrize(
-    ("function", "column"),
-    [
-        (plots.seconds_heard, "seconds"),
-        (plots.layer_curve, "layer"),
-        (plots.hours_heard, "hours"),
-    ],
-)
-def test_curves_show_each_systems_values_and_band(scores, function, column):
+@pytest.mark.parametrize("column", ["seconds", "layer", "hours"])
+def test_curves_show_each_systems_values_and_band(scores, column):
     table = pd.concat([scores[scores["level"] == "clip"].assign(**{column: x}) for x in (4, 0, 2)])
-    ax = function(table, chance=1 / 6)
+    ax = plots.score_curve(table, column, chance=1 / 6, chosen=2)
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert labels == ["majority class", "SVM, eGeMAPS", "segment CNN, encoder", "chance 16.7 %"]
+    assert labels == ["majority class", "SVM, eGeMAPS", "segment CNN, encoder", f"{column} in use: 2"]
     curve = next(line for line in ax.lines if line.get_label() == "segment CNN, encoder")
     assert list(curve.get_xdata()) == [0, 2, 4]
     np.testing.assert_allclose(curve.get_ydata(), 60)
     assert len(ax.collections) == 3  # a band each
+    assert "chance 16.7 %" in [t.get_text() for t in ax.texts]
+
+
+def test_a_single_curve_needs_no_legend(scores):
+    one = scores[(scores["level"] == "clip") & (scores["system"] == "majority")].assign(seconds=[1])
+    assert plots.score_curve(one, "seconds", chance=1 / 6).get_legend() is None
+
+
+def test_hours_too_close_to_be_written_side_by_side_are_written_once(scores):
+    clip = scores[scores["level"] == "clip"]
+    ax = plots.score_curve(pd.concat([clip.assign(hours=h) for h in (0, 4, 16, 32, 34.4)]), "hours")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "4", "16", "", "34.4"]
 
 
 def test_the_curve_over_labels_names_the_share_at_every_point(scores):
     clip = scores[scores["level"] == "clip"]
     table = pd.concat([clip.assign(share=x) for x in (0.125, 1.0, 0.5)])
-    ax = plots.labels_curve(table, share="training speakers", chance=1 / 6)
+    ax = plots.score_curve(table, "share", label="share of the training speakers")
     assert [t.get_text() for t in ax.get_xticklabels()] == ["12.5 %", "50 %", "100 %"]
     assert ax.get_xlabel() == "share of the training speakers"
-    assert len(ax.collections) == 3
 
 
 def test_the_inner_curve_marks_the_chosen_setting():
@@ -413,13 +443,31 @@ def test_the_inner_curve_marks_the_chosen_setting():
 def test_confusion_is_normalised_by_row_and_shows_counts():
     counts = pd.DataFrame([[8, 2], [30, 10]], index=["anger", "sadness"], columns=["anger", "sadness"])
     ax = plots.confusion_matrix(counts)
-    np.testing.assert_allclose(ax.images[0].get_array(), [[0.8, 0.2], [0.75, 0.25]])
-    assert [t.get_text() for t in ax.texts] == ["80 %\n8", "20 %\n2", "75 %\n30", "25 %\n10"]
-    assert ax.get_ylabel() == "true emotion" and "50 clips" in ax.get_title(loc="left")
-    empty = plots.confusion_matrix(counts.mul([0, 1], axis=0))
-    assert np.all(empty.images[0].get_array()[0] == 0)  # an emotion without clips divides nothing by zero
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.25, 0.75], [0.2, 0.8]])
+    assert [t.get_text() for t in ax.texts] == ["25 %\n10", "75 %\n30", "20 %\n2", "80 %\n8"]  # by arousal
+    assert ax.get_ylabel() == "true emotion" and "most often: sadness as anger, 75 %" in ax.get_title(loc="left")
+    empty = plots.confusion_matrix(counts.mul([0, 1], axis=0))  # anger
+    assert np.all(empty.images[0].get_array()[1] == 0)  # an emotion without clips divides nothing by zero
     figure = plots.confusions({"svm": counts, "cnn": counts})
     assert [ax.get_title(loc="left").split("\n")[0] for ax in figure.axes] == ["svm", "cnn"]
+
+
+def test_pairs_are_placed_by_distance_and_confusion_and_the_most_confused_are_named():
+    names = ["anger", "fear", "sadness", "neutral", "happiness"]
+    counts = pd.DataFrame(np.arange(25).reshape(5, 5) + 1, index=names, columns=names)
+    pairs = analysis.confusion_pairs(counts)
+    arousal, valence = plots.confusion_pairs(pairs).axes
+    np.testing.assert_allclose(arousal.lines[0].get_xdata(), pairs["arousal"])
+    np.testing.assert_allclose(valence.lines[0].get_ydata(), 100 * pairs["rate"])
+    assert [t.get_text() for t in arousal.texts] == [f"{row.first}, {row.second}" for row in pairs.head(4).itertuples()]
+
+
+def test_each_pair_of_systems_is_shown_once_without_themselves():
+    names = ["egemaps-svm", "encoder-cnn", "seed 1"]
+    correlation = pd.DataFrame([[1, 0.2, 0.3], [0.2, 1, 0.4], [0.3, 0.4, 1]], index=names, columns=names)
+    ax = plots.agreement(correlation)
+    assert [t.get_text() for t in ax.texts] == ["0.20", "", "0.30", "0.40"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["segment CNN, encoder", "seed 1"]
 
 
 def test_the_caterpillar_sorts_speakers_and_shades_gender():
@@ -433,11 +481,12 @@ def test_the_caterpillar_sorts_speakers_and_shades_gender():
             "clips": [10, 20, 30],
         }
     )
-    ax = plots.caterpillar(groups, chance=0.25)
+    ax = plots.caterpillar(groups, "wa")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["b (20)", "c (30)", "a (10)"]
     women = next(line for line in ax.lines if line.get_label() == "female")
     np.testing.assert_allclose(women.get_xdata(), [50, 70])
-    assert {"mean 50.0 %", "chance 25.0 %"} <= {line.get_label() for line in ax.lines}
+    assert "mean 50.0 %" in {line.get_label() for line in ax.lines}
+    assert "from 30 % (b) to 70 % (a)" in ax.get_title(loc="left")
 
 
 def test_reliability_leaves_out_empty_bins_and_grows_dots_with_clips():
@@ -448,11 +497,10 @@ def test_reliability_leaves_out_empty_bins_and_grows_dots_with_clips():
     dots = ax.collections[0]
     np.testing.assert_allclose(dots.get_offsets(), [[40, 50], [90, 70]])
     assert dots.get_sizes()[1] > dots.get_sizes()[0]
-    assert "50 clips" in ax.get_title(loc="left")
 
 
-def test_risk_coverage_is_drawn_by_rising_coverage():
-    ax = plots.risk_coverage(pd.DataFrame({"coverage": [1.0, 0.5], "risk": [0.4, 0.1]}))
+def test_risk_coverage_is_drawn_by_rising_coverage_from_a_tenth_on():
+    ax = plots.risk_coverage(pd.DataFrame({"coverage": [1.0, 0.5, 0.05], "risk": [0.4, 0.1, 0.9]}))
     assert list(ax.lines[0].get_xdata()) == [50, 100] and list(ax.lines[0].get_ydata()) == [10, 40]
 
 
@@ -489,8 +537,7 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
     matrix = pd.DataFrame(np.eye(6, dtype=int), index=SIX, columns=SIX)
     speakers = pd.DataFrame({"speaker": [f"F{i}" for i in range(9)], "value": 0.5, "low": 0.4, "high": 0.6})
     embedding = clips.assign(x=range(len(clips)), y=range(len(clips)))
-    pairs = pd.DataFrame({"a": ["probe, untrained/speaker", "spectrogram-cnn"], "b": "egemaps-svm/speaker", "p": 0.04})
-    pairs = pairs.assign(difference=0.2, low=0.1, high=0.3)
+    pairs = compared(system=["probe, untrained/speaker", "spectrogram-cnn"], other="egemaps-svm/speaker")
     made = [
         plots.emotion_counts(clips).figure,
         plots.clips_per_speaker(clips).figure,
@@ -500,23 +547,15 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         plots.embedding_scatter(embedding).figure,
         plots.scores(scores, chance=1 / 6).figure,
         plots.differences(pairs).figure,
-        plots.agreement(pd.DataFrame(np.eye(2), index=pairs["a"], columns=pairs["a"])).figure,
+        plots.agreement(pd.DataFrame(np.eye(2), index=pairs["system"], columns=pairs["system"])).figure,
         plots.confusion_matrix(matrix).figure,
         plots.confusions({"a": matrix, "b": matrix}),
         plots.caterpillar(speakers).figure,
-        plots.layer_curve(scores.assign(layer=1), chance=1 / 6).figure,
+        plots.score_curve(scores.assign(layer=1), "layer", chance=1 / 6).figure,
     ]
     for figure in made:
         assert not cut_off(figure), figure.axes[0].get_title(loc="left")
         assert min(t.get_fontsize() for t in texts(figure)) >= 8
-
-
-def test_functions_of_one_panel_draw_where_they_are_told():
-    for function in (f for f in (getattr(plots, name) for name in plots.__all__) if inspect.isfunction(f)):
-        if "ax" in (
-            parameters := inspect.signature(function).parameters
-        ) and not function.__name__.startswith("_"):
-            assert function.__annotations__["return"] == "Axes" and parameters["ax"].default is None
 
 
 def test_published_scores_are_hollow_where_speakers_leak():
@@ -534,5 +573,5 @@ def test_published_scores_are_hollow_where_speakers_leak():
     shemo = figure.axes[0]
     faces = {line.get_label(): line.get_markerfacecolor() for line in shemo.lines if len(line.get_xdata())}
     assert faces["speakers on both sides"] == "white" and faces["speaker-disjoint"] == "#0072B2"
-    assert [text.get_text() for text in shemo.get_yticklabels()] == ["B 2021: cnn", "A 2020: svm"]
+    assert [text.get_text() for text in shemo.get_yticklabels()] == ["A 2020: svm", "B 2021: cnn"]  # from the top
     assert "demo (synthetic)" in figure.axes[-1].get_title(loc="left")
