@@ -156,6 +156,8 @@ class SegmentCNN(_Network):
         Channels of the first two layers; the last has twice as many.
     masking : float
         Largest share of frames, and of dimensions, set to zero in training (SpecAugment).
+    convolutions : bool
+        False leaves all convolutions out: a linear layer on the mean and standard deviation of the frames.
     dropout : float
         Share of the pooled values set to zero in training.
     epochs : int, optional
@@ -192,6 +194,7 @@ class SegmentCNN(_Network):
 
     width: int = 64
     masking: float = 0.2
+    convolutions: bool = True
 
     _ndim = (3, 4)
     _form = "floats of shape (n, frames, dims) or (n, layers, frames, dims)"
@@ -202,8 +205,9 @@ class SegmentCNN(_Network):
         if X.ndim == 3:
             mean, deviation = mean[0], deviation[0]
         network = networks.segment_network(
-            mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking
-        )
+            mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking,
+            convolutions=self.convolutions,
+        )  # fmt: skip
         # The first two layers are not trained, so their outputs are computed once.
         return network, network[2:], training.precompute(network[1:2], pairs, out=pairs)
 

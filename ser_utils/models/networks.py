@@ -153,7 +153,14 @@ def _convolution(
 
 
 def segment_network(
-    mean: torch.Tensor, deviation: torch.Tensor, n_classes: int, *, width: int, dropout: float, masking: float
+    mean: torch.Tensor,
+    deviation: torch.Tensor,
+    n_classes: int,
+    *,
+    width: int,
+    dropout: float,
+    masking: float,
+    convolutions: bool = True,
 ) -> nn.Sequential:
     """The segment CNN.
 
@@ -162,7 +169,7 @@ def segment_network(
     mean, deviation : Tensor, shape=(dims,) or (layers, 1, dims)
         Statistics of the training rows; the second form is for features of several encoder layers.
     n_classes : int
-    width, dropout, masking
+    width, dropout, masking, convolutions
         As for `SegmentCNN`.
 
     Returns
@@ -175,12 +182,13 @@ def segment_network(
         layers["mix"] = MixLayers(mean.shape[0])
     layers["mask"] = Mask(masking)
     layers["image"] = ToImage()
-    layers["project"] = _convolution(mean.shape[-1], width, (1, 1))
-    layers["convolve_1"] = _convolution(width, width, (1, 5), pool=(1, 2))
-    layers["convolve_2"] = _convolution(width, 2 * width, (1, 3))
+    if convolutions:
+        layers["project"] = _convolution(mean.shape[-1], width, (1, 1))
+        layers["convolve_1"] = _convolution(width, width, (1, 5), pool=(1, 2))
+        layers["convolve_2"] = _convolution(width, 2 * width, (1, 3))
     layers["summarise"] = MeanAndDeviation()
     layers["dropout"] = nn.Dropout(dropout)
-    layers["classify"] = nn.Linear(4 * width, n_classes)
+    layers["classify"] = nn.Linear(4 * width if convolutions else 2 * mean.shape[-1], n_classes)
     return _sequential(layers)
 
 

@@ -161,27 +161,22 @@ def length_curve(
     return _finish(ax, "uar", chance)
 
 
-def inner_curve(
-    inner: pd.DataFrame,
-    *,
-    chosen: float | None = None,
-    title: str = "Which setting do the training speakers choose?",
-) -> Axes:
-    """Score of the inner folds of training speakers against C on a logarithmic axis; mean and each fold.
+def inner_curve(search: pd.DataFrame, *, title: str = "Which setting do the training speakers choose?") -> Axes:
+    """UAR on the inner folds of training speakers against the penalty C; one line per kernel and space of features.
 
     Parameters
     ----------
-    inner : DataFrame
-        One row per value and inner fold: `C`, and `score` as a fraction.
-    chosen : float, optional
-        C in use, marked by a vertical line.
+    search : DataFrame
+        `SVM.search_`: `whiten`, `kernel`, `C`, and `uar` as a fraction. The best choice is marked.
     """
     ax = axes_of(6.4, 3.2)
-    mean = 100 * inner.groupby("C")["score"].mean()
-    ax.plot(inner["C"], 100 * inner["score"], "o", color=BLUE, markersize=3, alpha=0.4, label="one inner fold")
-    ax.plot(mean.index, mean, "-o", color=BLUE, label="mean of inner folds")
-    if chosen is not None:
-        ax.axvline(chosen, color=PAPER_GREY, linestyle=":", label=f"chosen: C = {chosen:g}")
+    for ((kernel, whiten), part), (colour, line, marker) in zip(
+        search.groupby(["kernel", "whiten"], sort=False), CURVE_STYLES, strict=False
+    ):
+        label = f"{kernel} kernel, {'whitened' if whiten else 'standardised'}"
+        ax.plot(part["C"], 100 * part["uar"], color=colour, linestyle=line, marker=marker, markersize=4, label=label)
+    best = search.loc[search["uar"].idxmax()]
+    ax.plot(best["C"], 100 * best["uar"], "o", markersize=13, fillstyle="none", color=INK, label=f"chosen: C = {best['C']:g}")
     ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]", title=title)
     ax.grid(axis="y")
     mark_outside(ax)

@@ -50,7 +50,7 @@ CURVE_STYLES = tuple(
     )
 )
 
-_CLASSIFIERS = {"svm": "SVM", "lda": "linear probe", "cnn": "segment CNN"}
+_CLASSIFIERS = {"lda": "LDA", "svm": "SVM", "segment-lda": "LDA per segment", "cnn": "segment CNN"}
 _FEATURES = {
     "log-mel": "log-mel",
     "egemaps": "eGeMAPS",
@@ -62,12 +62,17 @@ _FEATURES = {
 SYSTEM_NAMES: dict[str, str] = {
     "majority": "majority class",
     "spectrogram-cnn": "spectrogram CNN, pre-trained on keywords",
+    "spectrogram-cnn-free": "spectrogram CNN, pre-trained, all layers trained",
     "spectrogram-cnn-scratch": "spectrogram CNN, random weights",
+    "spectrogram-cnn-scratch-frozen": "spectrogram CNN, random weights, frozen",
     **{
         f"{features}-{classifier}": f"{kind}, {words}"
         for classifier, kind in _CLASSIFIERS.items()
         for features, words in _FEATURES.items()
     },
+    "encoder-segment-linear": "linear layer per segment, {encoder}",
+    "encoder-cnn-early": "segment CNN with early stopping, {encoder}",
+    "encoder-cnn-ensemble": "segment CNNs averaged, {encoder}",
     "encoder-tuned": "{encoder}, fine-tuned",
 }
 #: Names that notebooks still give to systems, and the names by the rule above.
@@ -116,7 +121,7 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
     Examples
     --------
     >>> display_name("egemaps-svm/speaker"), display_name("encoder-lda", encoder="wav2vec2-nano")
-    ('SVM, eGeMAPS · per-speaker', 'linear probe, wav2vec2-nano')
+    ('SVM, eGeMAPS · per-speaker', 'LDA, wav2vec2-nano')
     >>> display_name("encoder-cnn, calibrated"), display_name("seed 1")
     ('segment CNN, encoder · calibrated', 'seed 1')
     """

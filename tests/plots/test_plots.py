@@ -430,11 +430,12 @@ def test_the_curve_over_labels_names_the_share_at_every_point(scores):
 
 
 def test_the_inner_curve_marks_the_chosen_setting():
-    inner = pd.DataFrame({"C": [0.1, 0.1, 1, 1], "fold": [0, 1, 0, 1], "score": [0.4, 0.5, 0.6, 0.5]})
-    ax = plots.inner_curve(inner, chosen=1)
-    mean = next(line for line in ax.lines if line.get_label() == "mean of inner folds")
-    np.testing.assert_allclose(mean.get_ydata(), [45, 55])
-    assert any("chosen: C = 1" in line.get_label() for line in ax.lines)
+    rows = [(whiten, kernel, C, uar) for whiten, kernel, uars in ((False, "linear", (0.4, 0.5)), (True, "gaussian", (0.6, 0.45)))
+            for C, uar in zip((0.1, 1.0), uars, strict=True)]  # fmt: skip
+    ax = plots.inner_curve(pd.DataFrame(rows, columns=["whiten", "kernel", "C", "uar"]))
+    labels = {line.get_label(): line for line in ax.lines}
+    np.testing.assert_allclose(labels["gaussian kernel, whitened"].get_ydata(), [60, 45])
+    assert labels["chosen: C = 0.1"].get_ydata()[0] == pytest.approx(60)
 
 
 # --- errors --------------------------------------------------------------------
