@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ser_utils.plots.comparisons import METRIC_NAMES, draw_chance
-from ser_utils.plots.style import BLUE, CURVE_STYLES, INK, PAPER_GREY, axes_of, curves_of, draw_band, mark_outside
+from ser_utils.plots.style import CURVE_STYLES, INK, PAPER_GREY, axes_of, curves_of, draw_band, mark_outside
 
 #: Columns that may run along x, and the axis's label.
 _LABELS = {
