@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 import transformers
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import balanced_accuracy_score, recall_score
+from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchaudio import transforms
@@ -138,7 +138,7 @@ def training(
 ) -> Case:
     """All folds and seeds of the segment CNN, beside a plain PyTorch loop with a DataLoader for as many epochs."""
     folds = evaluation.folds(clips)
-    model = models.SegmentCNN(epochs=epochs, patience=1000)  # stops nowhere early
+    model = models.SegmentCNN(epochs=epochs)
 
     def judge(estimator, **how):
         how |= dict(system="CNN", folds=folds, seeds=seeds, progress=False)
@@ -287,29 +287,27 @@ class PlainNetwork(nn.Module):
 
 
 class PlainCNN(ClassifierMixin, BaseEstimator):
-    """`SegmentCNN` trained as tutorials do: same network, validation speakers, epochs and rates; no early stop."""
+    """`SegmentCNN` trained as tutorials do: same network, epochs and rates."""
 
     def __init__(self, model: models.SegmentCNN, random_state: int = 0):
         self.model, self.random_state = model, random_state
 
-    def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> PlainCNN:  # noqa: N803
-        """Train on X of shape (n, frames, dims) and keep the epoch with the highest UAR on validation speakers."""
+    def fit(self, X: np.ndarray, y: np.ndarray) -> PlainCNN:  # noqa: N803
+        """Train on X of shape (n, frames, dims)."""
         model = self.model
         torch.manual_seed(self.random_state)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        fit, held = models.hold_out(codes, groups, model.validation, self.random_state)
         data, targets = torch.from_numpy(np.asarray(X, np.float32)), torch.from_numpy(codes)
-        pairs = nn.functional.avg_pool1d(data[fit].transpose(1, 2), 2)
+        pairs = nn.functional.avg_pool1d(data.transpose(1, 2), 2)
         mean, deviation = pairs.mean((0, 2)), pairs.std((0, 2)).clamp(min=1e-4)
         self.network_ = network = PlainNetwork(mean, deviation, len(self.classes_), model)
-        pieces, size, rate = TensorDataset(data[fit], targets[fit]), model.batch_size, model.learning_rate
-        batches = DataLoader(pieces, size, shuffle=True, drop_last=len(fit) > size)
+        pieces, size, rate = TensorDataset(data, targets), model.batch_size, model.learning_rate
+        batches = DataLoader(pieces, size, shuffle=True, drop_last=len(data) > size)
         epochs = models.default_epochs(len(batches)) if model.epochs is None else model.epochs
-        counts = np.bincount(codes[fit], minlength=len(self.classes_))
-        loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32))
+        counts = np.bincount(codes, minlength=len(self.classes_))
+        loss_of = nn.CrossEntropyLoss(torch.tensor(len(data) / (len(counts) * counts), dtype=torch.float32))
         optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=model.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * len(batches))
-        best = -1.0
         for _ in range(epochs):
             network.train()
             for batch, labels in batches:
@@ -317,11 +315,6 @@ class PlainCNN(ClassifierMixin, BaseEstimator):
                 loss_of(network(batch), labels).backward()
                 optimiser.step()
                 schedule.step()
-            found = self.predict_proba(X[held]).argmax(1)
-            score = recall_score(codes[held], found, average="macro", zero_division=0)
-            if score > best:
-                best, kept = score, {name: value.clone() for name, value in network.state_dict().items()}
-        network.load_state_dict(kept)
         return self
 
     @torch.no_grad()

@@ -16,8 +16,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "risk_coverage", "what_if",
         ],  # fmt: skip
         "recordings": [
-            "attribution_timeline", "clip_gallery", "feature_map", "log_mel_image", "probability_timeline", "spectrogram",
-            "timeline",
+            "attribution_timeline", "clip_gallery", "feature_map", "log_mel_image", "probability_timeline",
+            "spectrogram", "timeline",
         ],  # fmt: skip
         "style": [
             "EMOTION_COLOURS", "EMOTION_HATCHES", "EMOTION_MARKERS", "INK", "SYSTEM_NAMES", "display_name",

@@ -52,9 +52,7 @@ def _write_values(ax: Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[str]) 
         ax.annotate(text, (end, place), (6, 0), textcoords="offset points", va="center", fontsize=8.5)
 
 
-def scores(
-    scores: pd.DataFrame, *, chance: float | None = None, title: str = "Which system recognises emotion best?"
-) -> Axes:
+def scores(scores: pd.DataFrame, *, title: str, chance: float | None = None) -> Axes:
     """Dot and 95 % interval of every system's UAR at clip level, with the chance line; the best system at the top.
 
     Systems with per-speaker statistics are another condition: where both occur, they stand below the others under a
@@ -107,7 +105,7 @@ def smallest_p(differences: pd.DataFrame) -> str:
     return text if least > 0.01 else ""
 
 
-def differences(differences: pd.DataFrame, *, title: str = "How far apart are two systems on the same clips?") -> Axes:
+def differences(differences: pd.DataFrame, *, title: str) -> Axes:
     """Paired differences in points with 95 % intervals and the zero line; coloured where p is below 0.05.
 
     Intervals are not corrected for the number of comparisons, p is: where an interval excludes zero and p is not
@@ -139,7 +137,7 @@ def differences(differences: pd.DataFrame, *, title: str = "How far apart are tw
     return ax
 
 
-def mistakes(mistakes: pd.DataFrame, *, title: str = "By how many points does each mistake inflate the score?") -> Axes:
+def mistakes(mistakes: pd.DataFrame, *, title: str) -> Axes:
     """Bars of points gained by each evaluation mistake, largest first, with 95 % intervals and the zero line.
 
     Parameters

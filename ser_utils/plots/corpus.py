@@ -1,6 +1,6 @@
 """Figures of a corpus: its contents, its folds, and how emotions differ acoustically.
 
-`clips` is a clips table in all functions; `title` and `ax` are those of `style`.
+`clips` is a clips table in all functions; other parameters are those of `style`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ser_utils.plots.style import (
 _MOST_NAMES = 30  # speakers named along an axis; of more, every second, third, …
 
 
-def emotion_counts(clips: pd.DataFrame, *, title: str = "How many clips does each emotion have?") -> Axes:
+def emotion_counts(clips: pd.DataFrame) -> Axes:
     """Stacked bars: clips by emotion, in the emotion's colour; gender is shown by shade."""
     ax = axes_of(7, 3.4)
     names, gender = emotion_order(clips["emotion"]), genders_of(clips)
@@ -51,13 +51,14 @@ def emotion_counts(clips: pd.DataFrame, *, title: str = "How many clips does eac
     for x, total in enumerate(base):
         ax.annotate(f"{total:.0f}\n{total / len(clips):.0%}", (x, total), (0, 2), **above)
     few, many = (f"{names[i]} {base[i] / len(clips):.0%}" for i in (base.argmin(), base.argmax()))
-    ax.set(title=f"{title}\nfewest: {few}; most: {many}", ylabel="clips", ylim=(0, base.max() * 1.22))
+    ax.set_title(f"How many clips does each emotion have?\nfewest: {few}; most: {many}")
+    ax.set(ylabel="clips", ylim=(0, base.max() * 1.22))
     if len(shown) > 1:
         mark_outside(ax, [Patch(facecolor=INK, alpha=shades[g], edgecolor=INK, label=g) for g in shown], "gender")
     return ax
 
 
-def clips_per_speaker(clips: pd.DataFrame, *, title: str = "Who speaks how often?") -> Axes:
+def clips_per_speaker(clips: pd.DataFrame) -> Axes:
     """Stacked bars: each speaker's clips by emotion, most frequent speaker first."""
     ax = axes_of(8, 3.4)
     names = emotion_order(clips["emotion"])
@@ -70,8 +71,8 @@ def clips_per_speaker(clips: pd.DataFrame, *, title: str = "Who speaks how often
         ax.bar(x, counts[name], bottom=base, width=0.86, edgecolor=edge, label=name, **look)
         base += counts[name].to_numpy()
     every = _name_speakers(ax, x, counts.index)
-    ax.set(title=f"{title}\n{base.min():.0f} to {base.max():.0f} clips per speaker", ylabel="clips")
-    ax.set_xlim(-0.7, len(counts) - 0.3)
+    ax.set_title(f"Who speaks how often?\n{base.min():.0f} to {base.max():.0f} clips per speaker")
+    ax.set(ylabel="clips", xlim=(-0.7, len(counts) - 0.3))
     ax.set_xlabel("speaker" + (f" (1 in {every} is named)" if every > 1 else ""))
     mark_outside(ax, title="emotion")
     return ax
@@ -84,7 +85,7 @@ def _name_speakers(ax: Axes, places: np.ndarray, names: pd.Index) -> int:
     return every
 
 
-def fold_map(clips: pd.DataFrame, folds: pd.Series, *, title: str = "Who is tested in which fold?") -> Axes:
+def fold_map(clips: pd.DataFrame, folds: pd.Series) -> Axes:
     """Draw which speakers are tested in which fold: one row per fold, one column per speaker, clips in the cells.
 
     Parameters
@@ -106,16 +107,14 @@ def fold_map(clips: pd.DataFrame, folds: pd.Series, *, title: str = "Who is test
     ax.set_yticks(np.arange(len(counts)) + 0.5, counts.index)
     ax.invert_yaxis()
     ax.tick_params(length=0)
-    size = counts.sum(axis=1)
-    ax.set(ylabel="test fold", title=f"{title}\n{len(counts)} folds of {size.min()} to {size.max()} clips")
+    low, high = counts.sum(axis=1).agg(["min", "max"])
+    ax.set(ylabel="test fold", title=f"Who is tested in which fold?\n{len(counts)} folds of {low} to {high} clips")
     ax.set_xlabel("speaker" + (f" (1 in {every} is named)" if every > 1 else "; cells: number of clips"))
     return ax
 
 
-def durations(clips: pd.DataFrame, *, title: str = "How long are the clips?") -> Figure:
-    """Histogram of durations (left) and boxes by emotion (right), both in seconds on a logarithmic axis.
-
-    Boxes span the quartiles, whiskers the 5th to the 95th percentile."""
+def durations(clips: pd.DataFrame) -> Figure:
+    """Histogram of durations (left) and boxes by emotion (right), both in seconds on a logarithmic axis."""
     figure, (left, right) = panel_grid(2, 2, 4.5, 3.4)
     seconds = clips["duration"].to_numpy(float)
     low, high = max(seconds.min(), 1e-2), seconds.max()
@@ -136,18 +135,12 @@ def durations(clips: pd.DataFrame, *, title: str = "How long are the clips?") ->
         ticks = [t for t in (0.1, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if low * 0.8 <= t <= high * 1.2]
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
-    title_figure(figure, title)
+    title_figure(figure, "How long are the clips?")
     return figure
 
 
 def _boxes(ax: Axes, table: pd.DataFrame, value: str, orientation: str = "vertical") -> dict[str, np.ndarray]:
-    """Draw a box of column `value` for each emotion; whiskers reach the 5th and the 95th percentile.
-
-    Returns
-    -------
-    dict
-        Emotion → its values.
-    """
+    """Draw a box of column `value` for each emotion, whiskers from the 5th to the 95th percentile; give the values."""
     names = emotion_order(table["emotion"])
     groups = {n: table.loc[table["emotion"] == n, value].dropna().to_numpy(float) for n in names}
     look = dict(whis=(5, 95), widths=0.55, showfliers=False, patch_artist=True)
@@ -159,7 +152,7 @@ def _boxes(ax: Axes, table: pd.DataFrame, value: str, orientation: str = "vertic
     return groups
 
 
-def acoustics_by_emotion(table: pd.DataFrame, measures: Mapping[str, str], *, title: str = "") -> Figure:
+def acoustics_by_emotion(table: pd.DataFrame, measures: Mapping[str, str], *, title: str) -> Figure:
     """Boxes by emotion, one panel per measure, with up to 150 clips per emotion as points.
 
     A dotted line marks zero, the speaker's mean of centred values.
@@ -189,7 +182,7 @@ def acoustics_by_emotion(table: pd.DataFrame, measures: Mapping[str, str], *, ti
     return figure
 
 
-def effect_sizes(effects: pd.DataFrame, *, title: str = "") -> Axes:
+def effect_sizes(effects: pd.DataFrame, *, title: str) -> Axes:
     """Dots with intervals: how much each measure differs between emotions, largest first.
 
     Parameters
@@ -214,7 +207,7 @@ def effect_sizes(effects: pd.DataFrame, *, title: str = "") -> Axes:
     return ax
 
 
-def contrast_map(contrasts: pd.DataFrame, *, title: str = "How does each emotion differ from the others?") -> Axes:
+def contrast_map(contrasts: pd.DataFrame) -> Axes:
     """Draw a matrix of signed differences, blue below and red above zero, each with its value.
 
     Parameters
@@ -229,7 +222,7 @@ def contrast_map(contrasts: pd.DataFrame, *, title: str = "How does each emotion
     texts = [[f"{round(value, 1) + 0.0:+.1f}" for value in row] for row in values]
     image = shaded_table(ax, contrasts, texts, white=0.6 * reach, cmap="RdBu_r", vmin=-reach, vmax=reach)
     ax.figure.colorbar(image, ax=ax, label="difference [standard deviations]", pad=0.02)
-    ax.set_title(title)
+    ax.set_title("How does each emotion differ from the others?")
     return ax
 
 

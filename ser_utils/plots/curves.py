@@ -25,14 +25,7 @@ _LABELS = {
 }
 
 
-def learning_curves(
-    history: pd.DataFrame,
-    *,
-    measures: Sequence[str] = ("training", "validation"),
-    label: str = "loss",
-    title: str = "When does training stop helping new speakers?",
-    ax: Axes | None = None,
-) -> Axes:
+def learning_curves(history: pd.DataFrame, *, measures: Sequence[str], label: str, ax: Axes | None = None) -> Axes:
     """Each measure by epoch: a thin line per run (fold and seed), a thick one for their mean, a dot at epochs kept.
 
     Runs that stopped early keep their last value in the mean, so that it does not jump where runs end.
@@ -55,17 +48,14 @@ def learning_curves(
         ax.plot(runs.index, runs, color=colour, linewidth=0.8, alpha=0.5)
         several = runs.shape[1] > 1
         ax.plot(mean.index, mean, color=colour, linestyle=style, linewidth=2.2, label=measure + ", mean" * several)
-        ax.plot(kept["epoch"], kept[measure], "o", color=colour, markeredgecolor=INK, label="epoch kept" if len(kept) else None)
+        label_of_dots = "epoch kept" if len(kept) else None
+        ax.plot(kept["epoch"], kept[measure], "o", color=colour, markeredgecolor=INK, label=label_of_dots)
     runs = history.groupby(["seed", "fold"]).ngroups
-    ax.set(xlabel="epoch", ylabel=label, title=f"{title}\n{runs} run{'s' * (runs != 1)} (folds × seeds)")
+    ax.set(xlabel="epoch", ylabel=label, title=f"{runs} run{'s' * (runs != 1)} (folds × seeds)")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y")
     mark_outside(ax)
     return ax
-
-
-def _of_metric(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return scores[scores["metric"] == metric] if "metric" in scores else scores
 
 
 def _finish(ax: Axes, metric: str, chance: float | None) -> Axes:
@@ -101,7 +91,7 @@ def score_curve(
     label : str
         Label of the x axis; by default, one that suits the column.
     """
-    rows = _of_metric(scores, metric)
+    rows = scores[scores["metric"] == metric] if "metric" in scores else scores
     ax = axes_of(7, 3.6, ax)
     for name, part, (colour, style, marker) in curves_of(rows):
         part = part.sort_values(x)
@@ -127,12 +117,7 @@ def score_curve(
     return _finish(ax, metric, chance)
 
 
-def length_curve(
-    scores: pd.DataFrame,
-    *,
-    chance: float | None = None,
-    title: str = "How long must a segment be?",
-) -> Axes:
+def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = None) -> Axes:
     """Score against segment length (logarithmic), with error bars side by side; the whole clip stands apart.
 
     Parameters
@@ -141,7 +126,7 @@ def length_curve(
         Scores with a column `segment_seconds` [s]; NaN or None means the whole clip.
     """
     ax = axes_of(8, 3.8)
-    rows = _of_metric(scores, "uar")
+    rows = scores[scores["metric"] == "uar"]
     seconds = rows["segment_seconds"].astype(float)
     whole = 2 * seconds.max()  # a place of its own, one octave further
     rows = rows.assign(length=seconds.fillna(whole))
@@ -161,6 +146,7 @@ def length_curve(
     return _finish(ax, "uar", chance)
 
 
+<<<<<<< HEAD
 def inner_curve(search: pd.DataFrame, *, title: str = "Which setting do the training speakers choose?") -> Axes:
     """UAR on the inner folds of training speakers against the penalty C; one line per kernel and space of features.
 
@@ -177,6 +163,23 @@ def inner_curve(search: pd.DataFrame, *, title: str = "Which setting do the trai
         ax.plot(part["C"], 100 * part["uar"], color=colour, linestyle=line, marker=marker, markersize=4, label=label)
     best = search.loc[search["uar"].idxmax()]
     ax.plot(best["C"], 100 * best["uar"], "o", markersize=13, fillstyle="none", color=INK, label=f"chosen: C = {best['C']:g}")
+=======
+def inner_curve(inner: pd.DataFrame, *, chosen: float, title: str) -> Axes:
+    """Score of the inner folds of training speakers against C on a logarithmic axis; mean and each fold.
+
+    Parameters
+    ----------
+    inner : DataFrame
+        One row per value and inner fold: `C`, and `score` as a fraction.
+    chosen : float
+        C in use, marked by a vertical line.
+    """
+    ax = axes_of(6.4, 3.2)
+    mean = 100 * inner.groupby("C")["score"].mean()
+    ax.plot(inner["C"], 100 * inner["score"], "o", color=BLUE, markersize=3, alpha=0.4, label="one inner fold")
+    ax.plot(mean.index, mean, "-o", color=BLUE, label="mean of inner folds")
+    ax.axvline(chosen, color=PAPER_GREY, linestyle=":", label=f"chosen: C = {chosen:g}")
+>>>>>>> h-plots
     ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]", title=title)
     ax.grid(axis="y")
     mark_outside(ax)

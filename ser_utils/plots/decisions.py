@@ -35,9 +35,7 @@ from ser_utils.plots.style import (
 )
 
 
-def confusion_matrix(
-    confusion: pd.DataFrame, *, title: str = "Which emotions are confused with which?", ax: Axes | None = None
-) -> Axes:
+def confusion_matrix(confusion: pd.DataFrame, *, title: str, ax: Axes | None = None) -> Axes:
     """Confusion matrix: shade and percent are shares of the true emotion's clips, counts below.
 
     Parameters
@@ -61,9 +59,7 @@ def confusion_matrix(
     return ax
 
 
-def confusions(
-    matrices: Mapping[str, pd.DataFrame], *, title: str = "Which emotions are confused with which?"
-) -> Figure:
+def confusions(matrices: Mapping[str, pd.DataFrame]) -> Figure:
     """Confusion matrices of several systems side by side, three in a row.
 
     Parameters
@@ -77,13 +73,11 @@ def confusions(
         confusion_matrix(counts, title=display_name(name), ax=ax)
         if i % 3:
             ax.set(ylabel="", yticklabels=[])
-    title_figure(figure, title)
+    title_figure(figure, "Which emotions are confused with which?")
     return figure
 
 
-def confusion_pairs(
-    pairs: pd.DataFrame, *, title: str = "Are emotions with similar arousal or valence confused more?"
-) -> Figure:
+def confusion_pairs(pairs: pd.DataFrame) -> Figure:
     """Confusion of every two emotions against their distance in arousal and in valence; the four largest are named.
 
     Parameters
@@ -103,17 +97,11 @@ def confusion_pairs(
         ax.set(xlabel=f"distance in {distance} (no unit)", ylim=(0, None), xlim=(-0.05, None))
         ax.grid()
     axes[0].set_ylabel("confused with each other [%]")
-    title_figure(figure, title)
+    title_figure(figure, "Are emotions with similar arousal or valence confused more?")
     return figure
 
 
-def caterpillar(
-    groups: pd.DataFrame,
-    metric: str = "uar",
-    *,
-    name: str = "speaker",
-    title: str = "Which speakers are recognised best?",
-) -> Axes:
+def caterpillar(groups: pd.DataFrame, metric: str, *, title: str, name: str = "speaker") -> Axes:
     """One dot and interval for each speaker (or other group), sorted by score, with the mean over groups.
 
     Parameters
@@ -141,14 +129,14 @@ def caterpillar(
     names = rows[name].astype(str) + (" (" + rows["clips"].astype(int).astype(str) + ")" if "clips" in rows else "")
     ax.set_yticks(rows.index[::every], names[::every])
     span = f"from {value[0]:.0f} % ({rows[name].iloc[0]}) to {value[-1]:.0f} % ({rows[name].iloc[-1]})"
-    ax.set(xlabel=f"{METRIC_NAMES.get(metric, metric)} [%]; 95 % interval", title=f"{title}\n{span}", ylim=(-0.7, len(rows) - 0.3))
+    ax.set(xlabel=f"{METRIC_NAMES[metric]} [%]; 95 % interval", title=f"{title}\n{span}", ylim=(-0.7, len(rows) - 0.3))
     ax.set_ylabel(name + (" (clips)" if "clips" in rows else ""))
     ax.grid(axis="x")
     mark_outside(ax)
     return ax
 
 
-def reliability(bins: pd.DataFrame, *, title: str = "Does confidence match accuracy?") -> Axes:
+def reliability(bins: pd.DataFrame) -> Axes:
     """Reliability diagram: accuracy against confidence by bin; perfectly calibrated on the diagonal.
 
     Parameters
@@ -167,13 +155,13 @@ def reliability(bins: pd.DataFrame, *, title: str = "Does confidence match accur
         size = 12 + 160 * part["n"] / part["n"].max()
         ax.scatter(x, y, s=size, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name or "system")
     ax.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence (probability of the predicted emotion) [%]")
-    ax.set(ylabel="accuracy [%]", title=f"{title}\nlarger dot = more clips")
+    ax.set(ylabel="accuracy [%]", title="Does confidence match accuracy?\nlarger dot = more clips")
     ax.grid()
     mark_outside(ax)
     return ax
 
 
-def risk_coverage(curve: pd.DataFrame, *, title: str = "How many errors does abstaining avoid?") -> Axes:
+def risk_coverage(curve: pd.DataFrame) -> Axes:
     """Error rate among the most confident share of clips, one curve per system.
 
     The first tenth is left out: there a single clip moves the curve by many points.
@@ -189,7 +177,7 @@ def risk_coverage(curve: pd.DataFrame, *, title: str = "How many errors does abs
         x = 100 * part["coverage"]
         ax.plot(x, 100 * part["risk"], color=colour, linestyle=style, label=name or None)
         draw_band(ax, x, part, colour)
-    ax.set(xlim=(10, 100), ylim=(0, None), title=title)
+    ax.set(xlim=(10, 100), ylim=(0, None), title="How many errors does abstaining avoid?")
     ax.set(xlabel="coverage: share of clips decided, most confident first [%]", ylabel="risk: wrong decisions [%]")
     ax.grid()
     if ax.get_legend_handles_labels()[0]:
@@ -197,7 +185,7 @@ def risk_coverage(curve: pd.DataFrame, *, title: str = "How many errors does abs
     return ax
 
 
-def agreement(correlation: pd.DataFrame, *, title: str = "Do the systems fail on the same clips?") -> Axes:
+def agreement(correlation: pd.DataFrame) -> Axes:
     """Correlation between the errors of every two systems, each pair once, as a table of shades with its numbers.
 
     Parameters
@@ -209,11 +197,11 @@ def agreement(correlation: pd.DataFrame, *, title: str = "Do the systems fail on
     ax = axes_of(3.6 + max(3, 0.75 * len(below)), 2.2 + 0.5 * len(below))
     texts = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in below.to_numpy(float)]
     shaded_table(ax, below, texts, white=0.6, cmap="Blues", vmin=0, vmax=1)
-    ax.set_title(f"{title}\ncorrelation of errors; 0 = they fail independently")
+    ax.set_title("Do the systems fail on the same clips?\ncorrelation of errors; 0 = they fail independently")
     return ax
 
 
-def deletion(curves: pd.DataFrame, *, title: str = "Does the explanation point to what matters?") -> Axes:
+def deletion(curves: pd.DataFrame) -> Axes:
     """Probability that remains while frames are deleted, for each order of deletion.
 
     Parameters
@@ -229,13 +217,13 @@ def deletion(curves: pd.DataFrame, *, title: str = "Does the explanation point t
         ax.plot(x, 100 * part["value"], "--o" if random else "-o", color=colour, markersize=4, label=order)
         draw_band(ax, x, part, colour)
     ax.set(xlabel="frames deleted, most important first [%]", ylabel="probability of the prediction [%]")
-    ax.set(title=title, ylim=(0, None))
+    ax.set(title="Does the explanation point to what matters?", ylim=(0, None))
     ax.grid()
     mark_outside(ax)
     return ax
 
 
-def what_if(table: pd.DataFrame, *, x: str, label: str, title: str = "What if the voice were different?") -> Axes:
+def what_if(table: pd.DataFrame, *, x: str, label: str, title: str) -> Axes:
     """Mean probability of each emotion against a change made to the recordings.
 
     Parameters
@@ -248,7 +236,8 @@ def what_if(table: pd.DataFrame, *, x: str, label: str, title: str = "What if th
     ax = axes_of(5.4, 3.5)
     names = emotion_order(table.columns)
     for name in names:
-        ax.plot(table[x], 100 * table[name], EMOTION_MARKERS[name] + "-", color=EMOTION_COLOURS[name], markersize=5, label=name)
+        look = dict(marker=EMOTION_MARKERS[name], color=EMOTION_COLOURS[name], markersize=5)
+        ax.plot(table[x], 100 * table[name], label=name, **look)
     ax.set(xlabel=label, ylabel="mean probability [%]", title=title, ylim=(0, None))
     ax.grid()
     mark_outside(ax)

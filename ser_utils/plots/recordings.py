@@ -30,7 +30,7 @@ from ser_utils.plots.style import (
 
 
 def waveform(signal: np.ndarray, sample_rate: int, *, colour: str = INK, ax: Axes | None = None) -> Axes:
-    """Draw a waveform as the band between smallest and largest sample in each of at most 1000 slices of equal length."""
+    """Draw a waveform as the band between smallest and largest sample in each of at most 1000 equal slices."""
     ax = axes_of(7, 1.6, ax)
     slices = np.array_split(np.asarray(signal, np.float32), min(1000, len(signal)))
     seconds = len(signal) / sample_rate
@@ -68,7 +68,7 @@ def spectrogram(
     decibels = 10 / np.log(10) * (bands - bands.max())
     time = (np.arange(bands.shape[1] + 1) - 0.5) * 0.01  # a window every 10 ms, centred there
     top = audio.SAMPLE_RATE / 2
-    # Band k peaks at point k + 1 of n + 2 points that are equally spaced in mel: it is drawn half a step to either side.
+    # Band k peaks at point k + 1 of n + 2 points that are equally spaced in mel: it spans half a step to either side.
     points = np.arange(len(bands) + 1) + 0.5
     edges = _mel_to_hz(points * _hz_to_mel(top) / (len(bands) + 1))
     edges[[0, -1]] = 0, top
@@ -97,10 +97,10 @@ def clip_gallery(
     Parameters
     ----------
     signals : mapping of str to array
-        Panel title → waveform of shape `(samples,)`. A title beginning with an emotion gets its colour.
+        Panel title → waveform. A title beginning with an emotion gets its colour.
     sample_rate : int
     f0 : mapping of str to DataFrame, optional
-        Panel title → contour with columns `time` [s], `f0` [Hz].
+        Panel title → contour, as in `spectrogram`.
     columns : int
         Panels in a row.
     """
@@ -122,12 +122,9 @@ def clip_gallery(
         top.spines[:].set_visible(False)
         top.tick_params(bottom=False)
         bottom.set(xlim=(0, longest / sample_rate))
-        if i % columns:
-            bottom.set(ylabel="", yticklabels=[])
-        if i + columns < len(signals):
-            bottom.set_xlabel("")
-        else:
-            bottom.tick_params(labelbottom=True)
+        lowest = i + columns >= len(signals)
+        bottom.tick_params(labelbottom=lowest, labelleft=i % columns == 0)
+        bottom.set(xlabel="time [s]" * lowest, ylabel="frequency [kHz]" * (i % columns == 0))
     title_figure(figure, title)
     return figure
 
@@ -151,7 +148,8 @@ def feature_map(signal: np.ndarray, sample_rate: int, frames: np.ndarray, *, tit
     values = values[:, np.argsort(np.linalg.svd(values, full_matrices=False)[2][0])]
     extent = (0, len(signal) / sample_rate, 0, values.shape[1])
     bottom.imshow(values.T, origin="lower", extent=extent, cmap="RdBu_r", vmin=-2.5, vmax=2.5, interpolation="nearest")
-    bottom.set(xlabel="time [s]", ylabel="dimension (sorted)", title=f"{len(values)} frames × {values.shape[1]} dimensions")
+    bottom.set(xlabel="time [s]", ylabel="dimension (sorted)")
+    bottom.set_title(f"{len(values)} frames × {values.shape[1]} dimensions")
     figure.align_ylabels([top, bottom])
     title_figure(figure, title)
     return figure
@@ -242,7 +240,8 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
         spread = 100 * timelines.groupby(["start", "end"])[name].agg(["mean", "min", "max"])
         centre = [(start + end) / 2 for start, end in spread.index]
         colour = EMOTION_COLOURS[name]
-        middle.plot(centre, spread["mean"], EMOTION_MARKERS[name] + "-", color=colour, markersize=4.5, linewidth=1.3, label=name)
+        look = dict(marker=EMOTION_MARKERS[name], markersize=4.5, linewidth=1.3)
+        middle.plot(centre, spread["mean"], color=colour, label=name, **look)
         middle.fill_between(centre, spread["min"], spread["max"], color=colour, alpha=0.15, linewidth=0)
     middle.set(ylabel="probability [%]", ylim=(0, 100))
     middle.set_title("one marker per segment, at its centre; shaded: range over the networks")
@@ -254,13 +253,7 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
 def _along_the_clip(
     signal: np.ndarray, sample_rate: int, heights: Sequence[float], height: float, title: str, *, colour: str = INK
 ) -> tuple[Figure, Axes, list[Axes]]:
-    """Make a figure with the waveform at the top, the spectrogram at the bottom and empty panels between them.
-
-    Returns
-    -------
-    figure, top, middle
-        The figure, the axes of the waveform, and those to draw in; all share the time axis.
-    """
+    """Make a figure: waveform at the top, spectrogram at the bottom, and between them panels to draw in."""
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(8.5, height), sharex=True, layout="constrained", height_ratios=heights
     )

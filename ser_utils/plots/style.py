@@ -1,11 +1,10 @@
 """What all figures share: colours and markers of emotions, names of systems, order, and small helpers.
 
 Every emotion has one colour, one marker and one hatch. The colours are those of Okabe and Ito (2008), which
-colour-blind readers can tell apart; marker and hatch repeat the information without colour.
+colour-blind readers can distinguish; marker and hatch repeat the information without colour.
 
-Figure functions take tables and arrays. Those with one panel return an `Axes`, those with several a `Figure`. Two
-parameters mean the same in all of them: `title` states the question or the finding; `ax` is where to draw, by default
-a new figure.
+Functions with one panel return an `Axes`, those with several a `Figure`. Two parameters mean the same in all of them:
+`title` states the question or the finding; `ax` is where to draw, by default a new figure.
 """
 
 from __future__ import annotations
@@ -40,15 +39,9 @@ EMOTION_HATCHES: dict[str, str] = dict.fromkeys(EMOTIONS, "") | {"boredom": ".."
 #: Gender is shown by lightness, never by a colour of the emotions.
 GENDER_GREYS: dict[str, str] = {"female": "#B0B0B0", "male": "#4D4D4D", "unknown": "#E5E5E5"}
 INK, PAPER_GREY, BLUE, VERMILION = "#222222", "#8C8C8C", "#0072B2", "#D55E00"
+_CURVE_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 #: Colour, line style and marker of curves that are not emotions, such as systems.
-CURVE_STYLES = tuple(
-    zip(
-        (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"),
-        ("-", "--", "-.", ":") * 2,
-        "os^DvPXd",
-        strict=True,
-    )
-)
+CURVE_STYLES = tuple(zip(_CURVE_COLOURS, ("-", "--", "-.", ":") * 2, "os^DvPXd", strict=True))
 
 _CLASSIFIERS = {"lda": "LDA", "svm": "SVM", "segment-lda": "LDA per segment", "cnn": "segment CNN"}
 _FEATURES = {
@@ -170,9 +163,8 @@ def panel_grid(count: int, columns: int, width: float, height: float) -> tuple[F
     """Make a figure of `count` panels, each of a size in inches, at most `columns` in a row."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
-    )
+    size = (width * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat[count:]:
         ax.set_visible(False)
     return figure, list(axes.flat[:count])
@@ -184,18 +176,9 @@ def title_figure(figure: Figure, title: str) -> None:
 
 
 def shaded_table(ax: Axes, table: pd.DataFrame, texts: Sequence[Sequence[str]], *, white: float, **image) -> AxesImage:
-    """Draw a table of numbers as shaded cells, named by its index and columns.
+    """Draw a table of numbers as shaded cells with `texts` in them, white where the magnitude is above `white`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Numbers that give the shades.
-    texts : nested sequence of str, of the shape of `table`
-        What is written in the cells.
-    white : float
-        Texts are white in cells whose magnitude is above this.
-    **image
-        Of `Axes.imshow`: `cmap`, `vmin`, `vmax`.
+    `image` is passed to `Axes.imshow`: `cmap`, `vmin`, `vmax`.
     """
     values = table.to_numpy(float)
     drawn = ax.imshow(values, **image)

@@ -198,7 +198,7 @@ def test_acoustics_have_one_panel_per_measure_and_a_line_at_the_speakers_mean(cl
     table = clips.assign(
         f0=np.random.default_rng(1).normal(size=len(clips)), rate=5.0 + np.arange(len(clips))
     )
-    figure = plots.acoustics_by_emotion(table, {"f0": "F0 [semitones]", "rate": "rate [1/s]"})
+    figure = plots.acoustics_by_emotion(table, {"f0": "F0 [semitones]", "rate": "rate [1/s]"}, title="Acoustics")
     assert [ax.get_ylabel() for ax in figure.axes] == ["F0 [semitones]", "rate [1/s]"]
     at_zero = [
         any(np.all(np.asarray(line.get_ydata()) == 0) and line.get_linestyle() == ":" for line in ax.lines)
@@ -217,7 +217,7 @@ def test_effect_sizes_are_sorted_and_drawn_in_percent():
             "bias": [0.01, 0.01],
         }
     )
-    ax = plots.effect_sizes(effects)
+    ax = plots.effect_sizes(effects, title="Effects")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["rate", "F0"]  # the largest is at the top
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [5, 40])
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [1, 1])
@@ -294,7 +294,7 @@ def test_the_map_shows_every_piece_once_whatever_colours_it(clips):
 
 
 def test_systems_are_ordered_by_score_with_interval_and_chance(scores):
-    ax = plots.scores(scores, chance=1 / 6)
+    ax = plots.scores(scores, title="Best?", chance=1 / 6)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["segment CNN, encoder", "SVM, eGeMAPS", "majority class"]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [60, 52, 100 / 6])
     segments = ax.collections[0].get_segments()
@@ -305,7 +305,7 @@ def test_systems_are_ordered_by_score_with_interval_and_chance(scores):
 
 def test_systems_with_per_speaker_statistics_stand_below_the_others_under_a_heading(scores):
     own = scores.assign(system=scores["system"] + "/speaker", value=scores["value"] + 0.2)
-    ax = plots.scores(pd.concat([own, scores]))
+    ax = plots.scores(pd.concat([own, scores]), title="Best?")
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert names == 2 * ["segment CNN, encoder", "SVM, eGeMAPS", "majority class"]
     np.testing.assert_allclose(ax.lines[0].get_xdata()[::3], [60, 80])
@@ -313,7 +313,7 @@ def test_systems_with_per_speaker_statistics_stand_below_the_others_under_a_head
     places = ax.lines[0].get_ydata()
     assert headings["statistics of the training speakers"] < places[0]
     assert places[2] < headings["statistics per speaker"] < places[3]
-    alone = plots.scores(own)
+    alone = plots.scores(own, title="Best?")
     assert alone.get_yticklabels()[0].get_text() == "segment CNN, encoder · per-speaker"
 
 
@@ -325,7 +325,7 @@ def compared(**columns):
 
 def test_differences_are_filled_only_where_the_corrected_p_is_below_5_percent():
     table = compared(difference=[0.02, 0.4, 0.1], low=[-0.03, 0.3, 0.01], high=[0.07, 0.5, 0.2], p=[0.4, 0.0001, 0.06])
-    ax = plots.differences(table.assign(other=["svm", "majority", "svm"]))
+    ax = plots.differences(table.assign(other=["svm", "majority", "svm"]), title="Apart?")
     significant, undecided = (line for line in ax.lines if line.get_marker() == "o")
     np.testing.assert_allclose(significant.get_xdata(), [40])
     np.testing.assert_allclose(undecided.get_xdata(), [2, 10])  # the interval of the second excludes zero
@@ -343,7 +343,8 @@ def test_the_smallest_possible_p_is_said_where_few_speakers_keep_it_high():
     few, many = compared(p=[0.04] * 8), compared(p=[0.04] * 8, speakers=16)
     assert plots.smallest_p(few) == "With 9 speakers and 8 comparisons, no corrected p can be below 0.031."
     assert plots.smallest_p(many) == ""
-    assert "0.031" in plots.differences(few).get_xlabel() and "corrected" not in plots.differences(many).get_xlabel()
+    labels = [plots.differences(table, title="Apart?").get_xlabel() for table in (few, many)]
+    assert "0.031" in labels[0] and "corrected" not in labels[1]
     assert "1 comparison, no corrected p can be below 0.062" in plots.smallest_p(compared(p=[0.5], speakers=5))
 
 
@@ -356,7 +357,7 @@ def test_the_smallest_possible_p_is_reached_by_a_test_in_which_every_speaker_agr
 def test_mistakes_are_sorted_by_the_points_they_buy_and_pale_where_not_significant():
     table = pd.DataFrame({"mistake": ["small", "large", "interval above zero"], "gain": [0.01, 0.2, 0.05],
                           "low": [-0.02, 0.1, 0.01], "high": [0.04, 0.3, 0.1], "significant": [False, True, False]})  # fmt: skip
-    ax = plots.mistakes(table)
+    ax = plots.mistakes(table, title="Mistakes")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["large", "interval above zero", "small"]
     np.testing.assert_allclose([b.get_width() for b in ax.patches], [20, 5, 1])
     large, undecided, small = (to_hex(bar.get_facecolor()) for bar in ax.patches)
@@ -375,7 +376,7 @@ def test_learning_curves_average_runs_that_stopped_at_different_epochs():
             "chosen": [False, True, False, True],
         }
     )
-    ax = plots.learning_curves(history)
+    ax = plots.learning_curves(history, measures=["training", "validation"], label="loss")
     mean = next(line for line in ax.lines if line.get_label() == "training, mean")
     np.testing.assert_allclose(mean.get_ydata(), [1.5, 1.25, 1.15])  # the run that ended keeps its last value
     kept = next(line for line in ax.lines if line.get_marker() == "o")
@@ -387,7 +388,7 @@ def test_the_whole_clip_stands_apart_at_the_end_of_the_length_curve(scores):
     table = pd.concat(
         [scores[scores["system"] != "majority"].assign(segment_seconds=s) for s in (0.5, 1.0, np.nan)]
     )
-    ax = plots.length_curve(table, chance=1 / 6)
+    ax = plots.length_curve(table, title="Length", chance=1 / 6)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0.5", "1", "whole\nclip"]
     dots = [line for line in ax.lines if len(line.get_xdata()) == 3]
     joined = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_label()[0] == "_" and max(line.get_xdata()) > 1]
@@ -432,7 +433,7 @@ def test_the_curve_over_labels_names_the_share_at_every_point(scores):
 def test_the_inner_curve_marks_the_chosen_setting():
     rows = [(whiten, kernel, C, uar) for whiten, kernel, uars in ((False, "linear", (0.4, 0.5)), (True, "gaussian", (0.6, 0.45)))
             for C, uar in zip((0.1, 1.0), uars, strict=True)]  # fmt: skip
-    ax = plots.inner_curve(pd.DataFrame(rows, columns=["whiten", "kernel", "C", "uar"]))
+    ax = plots.inner_curve(pd.DataFrame(rows, columns=["whiten", "kernel", "C", "uar"]), title="Which?")
     labels = {line.get_label(): line for line in ax.lines}
     np.testing.assert_allclose(labels["gaussian kernel, whitened"].get_ydata(), [60, 45])
     assert labels["chosen: C = 0.1"].get_ydata()[0] == pytest.approx(60)
@@ -443,11 +444,11 @@ def test_the_inner_curve_marks_the_chosen_setting():
 
 def test_confusion_is_normalised_by_row_and_shows_counts():
     counts = pd.DataFrame([[8, 2], [30, 10]], index=["anger", "sadness"], columns=["anger", "sadness"])
-    ax = plots.confusion_matrix(counts)
+    ax = plots.confusion_matrix(counts, title="Confusion")
     np.testing.assert_allclose(ax.images[0].get_array(), [[0.25, 0.75], [0.2, 0.8]])
     assert [t.get_text() for t in ax.texts] == ["25 %\n10", "75 %\n30", "20 %\n2", "80 %\n8"]  # by arousal
     assert ax.get_ylabel() == "true emotion" and "most often: sadness as anger, 75 %" in ax.get_title(loc="left")
-    empty = plots.confusion_matrix(counts.mul([0, 1], axis=0))  # anger
+    empty = plots.confusion_matrix(counts.mul([0, 1], axis=0), title="Confusion")  # anger
     assert np.all(empty.images[0].get_array()[1] == 0)  # an emotion without clips divides nothing by zero
     figure = plots.confusions({"svm": counts, "cnn": counts})
     assert [ax.get_title(loc="left").split("\n")[0] for ax in figure.axes] == ["svm", "cnn"]
@@ -482,7 +483,7 @@ def test_the_caterpillar_sorts_speakers_and_shades_gender():
             "clips": [10, 20, 30],
         }
     )
-    ax = plots.caterpillar(groups, "wa")
+    ax = plots.caterpillar(groups, "wa", title="Whom?")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["b (20)", "c (30)", "a (10)"]
     women = next(line for line in ax.lines if line.get_label() == "female")
     np.testing.assert_allclose(women.get_xdata(), [50, 70])
@@ -546,12 +547,12 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         plots.feature_map(wave(), 16_000, np.eye(40), title="One clip"),
         plots.acoustics_by_emotion(clips, {"duration": "duration [s]"}, title="A"),
         plots.embedding_scatter(embedding).figure,
-        plots.scores(scores, chance=1 / 6).figure,
-        plots.differences(pairs).figure,
+        plots.scores(scores, title="Best?", chance=1 / 6).figure,
+        plots.differences(pairs, title="Apart?").figure,
         plots.agreement(pd.DataFrame(np.eye(2), index=pairs["system"], columns=pairs["system"])).figure,
-        plots.confusion_matrix(matrix).figure,
+        plots.confusion_matrix(matrix, title="Confusion").figure,
         plots.confusions({"a": matrix, "b": matrix}),
-        plots.caterpillar(speakers).figure,
+        plots.caterpillar(speakers, "uar", title="Whom?").figure,
         plots.score_curve(scores.assign(layer=1), "layer", chance=1 / 6).figure,
     ]
     for figure in made:
