@@ -23,6 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "SHORTCUTS", "SHORTCUTS_AT_16_KHZ", "audit_files", "file_properties", "shortcut_test",
             "waveform_properties",
         ],  # fmt: skip
-        "space": ["flat_map", "neighbours", "tell_speakers", "variance_explained"],
+        "space": ["flat_map", "neighbours", "variance_explained"],
     },
 )
