@@ -35,27 +35,23 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     values : Series
         Score of each group.
     errors : Series
-        Its standard error, same index, > 0.
+        Its standard error, same index. One that is missing or 0 (a few clips, all right or all wrong) is unknown and
+        counts as the largest of the others.
 
     Returns
     -------
     Series
         `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ no
-        more than expected by chance.
-
-    Raises
-    ------
-    ValueError
-        If a standard error is not positive.
+        more than expected by chance, and `values` themselves where no standard error is known.
 
     References
     ----------
     DerSimonian & Laird 1986, *Meta-analysis in clinical trials*; Efron & Morris 1977, *Stein's paradox in statistics*.
     """
-    if len(values) < 2:
+    known = errors[errors > 0]
+    if len(values) < 2 or known.empty:
         return values.copy()
-    if not (errors > 0).all():
-        raise ValueError("standard errors must be positive; groups of one clip have none")
+    errors = errors.where(errors > 0, known.max())
     weight = 1 / errors**2
     fixed = (weight * values).sum() / weight.sum()
     excess = (weight * (values - fixed) ** 2).sum() - (len(values) - 1)
@@ -65,35 +61,33 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     return mean + spread / (spread + errors**2) * (values - mean)
 
 
-def group_accuracy(predictions: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
-    """Accuracy within each group of clips, with its standard error, its interval and the shrunken estimate.
+def group_uar(predictions: pd.DataFrame, groups: pd.Series, *, resamples: int = 10_000) -> pd.DataFrame:
+    """UAR within each group of clips, with an interval over speakers and the shrunken estimate.
+
+    UAR gives every emotion of a group the same weight, so a group does not score high for holding many clips of an
+    emotion that is easily recognised. Clips of one speaker are right and wrong together, so speakers are resampled,
+    whatever the groups are. Where every group is one speaker, clips are: the interval describes that speaker only.
 
     Parameters
     ----------
     predictions : DataFrame
-        One system's predictions; the accuracy is averaged over seeds.
+        One system's predictions.
     groups : Series
         Group of each clip, index = clip; clips without a group are left out.
+    resamples : int
+        Bootstrap resamples.
 
     Returns
     -------
     DataFrame
-        Columns `group, clips, value, low, high, shrunken`, with 95 % Agresti-Coull intervals over clips: they describe these
-        clips, not other speakers.
-
-    References
-    ----------
-    Agresti & Coull 1998, *Approximate is better than "exact" for interval estimation of binomial proportions*.
+        Columns `group, clips, speakers, value, low, high, shrunken`; `low` and `high` of a group with one speaker among
+        groups with several are NaN.
     """
-    right = _right(predictions).groupby("clip").mean()
-    grouped = right.groupby(groups.reindex(right.index), observed=True)
-    count, hits = grouped.size(), grouped.sum()
-    centre = (hits + 2) / (count + 4)
-    error = np.sqrt(centre * (1 - centre) / (count + 4))
-    low, high = (centre - 1.96 * error).clip(0, 1), (centre + 1.96 * error).clip(0, 1)
-    columns = {"clips": count, "value": hits / count, "low": low, "high": high, "shrunken": shrunken(hits / count, error)}
-    table = pd.DataFrame(columns)
-    return table.rename_axis("group").reset_index()
+    speakers = predictions["speaker"].groupby(predictions["clip"].map(groups), observed=True).nunique()
+    unit = "clip" if speakers.max() == 1 else "speaker"
+    table = evaluation.scores_by(predictions, groups, unit=unit, resamples=resamples).query("metric == 'uar'")
+    table = table[["group", "clips", "speakers", "value", "low", "high"]].reset_index(drop=True)
+    return table.assign(shrunken=shrunken(table["value"], (table["high"] - table["low"]) / (2 * 1.96)))
 
 
 def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
@@ -127,13 +121,9 @@ def correct(predictions: pd.DataFrame) -> pd.DataFrame:
     The correlation of two columns is 1 where two systems fail on the same clips and 0 where they fail independently
     (Kuncheva & Whitaker 2003, *Measures of diversity in classifier ensembles*).
     """
-    return _right(predictions).groupby(["clip", "system"], sort=False).mean().unstack("system")
-
-
-def _right(predictions: pd.DataFrame) -> pd.Series:
-    """Whether each prediction for a clip is right, with the index levels `clip` and `system`."""
     clips = evaluation.to_clips(predictions).set_index(["clip", "system"])
-    return evaluation.decided(clips) == clips["emotion"]
+    right = evaluation.decided(clips) == clips["emotion"]
+    return right.groupby(["clip", "system"], sort=False).mean().unstack("system")
 
 
 def vote(predictions: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:

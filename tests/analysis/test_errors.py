@@ -32,18 +32,52 @@ def test_the_less_is_known_of_a_group_the_more_it_is_pulled():
     assert values[0] < pulled[0] < pulled[1] < pulled[3] < pulled[2] < values[2]
 
 
-def test_accuracy_by_group_is_counted_over_clips_and_seeds():
-    truth = ["anger", "anger", "neutral", "neutral"]
+def test_a_group_whose_standard_error_is_unknown_is_pulled_like_the_least_known_one():
+    values = pd.Series([0.2, 0.2, 0.8, 0.8])
+    pulled = analysis.shrunken(values, pd.Series([0.05, np.nan, 0.3, 0.0]))
+    assert pulled[0] < pulled[1] and pulled[2] == pulled[3]
+    assert analysis.shrunken(values, pd.Series([np.nan] * 4)).equals(values)
+
+
+def test_uar_by_group_weighs_emotions_equally_and_is_averaged_over_seeds():
+    truth = ["anger", "anger", "anger", "neutral"] * 2
     both = pd.concat(
         [
-            predictions_of("cnn", ["anger", "anger", "anger", "neutral"], truth, seed=0),
-            predictions_of("cnn", ["anger", "neutral", "anger", "neutral"], truth, seed=1),
+            predictions_of("cnn", ["anger", "anger", "anger", "anger"] * 2, truth, seed=0),
+            predictions_of("cnn", ["anger", "anger", "anger", "neutral"] * 2, truth, seed=1),
         ]
     )
-    groups = pd.Series(["short", "short", "long", "long"], index=["c0", "c1", "c2", "c3"])
-    table = analysis.group_accuracy(both, groups).set_index("group")
-    assert table.value.to_dict() == {"long": 0.5, "short": 0.75}
-    assert (table.low < table.value).all() and (table.value < table.high).all() and (table.clips == 2).all()
+    groups = pd.Series(["short"] * 4 + ["long"] * 4, index=[f"c{i}" for i in range(8)])
+    table = analysis.group_uar(both, groups, resamples=50).set_index("group")
+    assert table.value.to_dict() == {"long": 0.75, "short": 0.75} and (table.clips == 4).all()
+
+
+def speakers_of_two_genders(*, by_speaker):
+    """20 speakers with 30 clips each; every second clip of a speaker, or every second speaker, is called wrong."""
+    rows = [(s, i, ("anger", "neutral")[i % 2]) for s in range(20) for i in range(30)]
+    right = [bool(s // 2 % 2) if by_speaker else bool(i // 2 % 2) for s, i, _ in rows]
+    other = {"anger": "neutral", "neutral": "anger"}
+    table = predictions_of("cnn", [t if r else other[t] for (_, _, t), r in zip(rows, right, strict=True)], [t for *_, t in rows])
+    gender = pd.Series([("female", "male")[s % 2] for s, _, _ in rows], index=table["clip"])
+    return table.assign(speaker=[f"s{s}" for s, _, _ in rows]), gender
+
+
+def test_the_interval_of_a_group_is_over_its_speakers_and_not_over_clips():
+    # Either way half of the clips are wrong; only where whole speakers fail do few speakers make the score uncertain.
+    width = {}
+    for by_speaker in (True, False):
+        table = analysis.group_uar(*speakers_of_two_genders(by_speaker=by_speaker), resamples=500)
+        assert table.value.between(0.35, 0.65).all() and (table.speakers == 10).all()
+        width[by_speaker] = (table.high - table.low).max()
+    over_clips = 2 * 1.96 * np.sqrt(0.25 / 300)  # of 300 independent clips
+    assert width[True] > 4 * over_clips > 8 * width[False]
+
+
+def test_the_interval_of_a_single_speaker_is_over_clips():
+    table, _ = speakers_of_two_genders(by_speaker=False)
+    own = table[["clip", "speaker"]].set_index("clip").speaker
+    by_speaker = analysis.group_uar(table, own, resamples=200)
+    assert (by_speaker.high - by_speaker.low).between(0.25, 0.45).all(), "30 clips"
 
 
 def test_pairs_are_ranked_by_how_often_they_are_confused_in_either_direction():
