@@ -1,8 +1,11 @@
 """Error analysis: groups, pairs, agreement, votes and what-if changes, on tables worked out by hand."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from ser_utils import analysis, audio
 
@@ -87,6 +90,40 @@ def test_pairs_are_ranked_by_how_often_they_are_confused_in_either_direction():
     assert pairs.loc[0, ["first", "second"]].tolist() == ["neutral", "sadness"]
     assert pairs.rate.tolist() == pytest.approx([0.4, 0.1, 0.0])
     assert pairs.arousal[0] == pytest.approx(0.27) and pairs.valence[0] == pytest.approx(0.63)
+
+
+def pairs_of(names, rate, distance):
+    """A table of pairs from two functions of two numbers of emotions."""
+    ends = list(itertools.combinations(range(len(names)), 2))
+    rows = [(names[i], names[j], rate(i, j), distance(i, j)) for i, j in ends]
+    return pd.DataFrame(rows, columns=["first", "second", "rate", "arousal"])
+
+
+def test_the_mantel_test_of_six_emotions_tries_all_720_orders():
+    # Confusion falls with distance without exception, and no other order of these unequal distances does as well.
+    pairs = pairs_of("abcdef", lambda i, j: -abs(i**2 - j**2), lambda i, j: abs(i**2 - j**2))
+    assert analysis.mantel(pairs, "arousal") == pytest.approx((-1, 1 / 720))
+    shuffled = pairs.sample(frac=1, random_state=0)
+    assert analysis.mantel(shuffled, "arousal") == pytest.approx((-1, 1 / 720)), "the order of pairs does not matter"
+
+
+def test_the_mantel_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    pairs = pairs_of("abcdef", lambda i, j: rng.random(), lambda i, j: rng.integers(4))
+    rho, _ = analysis.mantel(pairs, "arousal")
+    assert rho == pytest.approx(spearmanr(pairs.rate, pairs.arousal).statistic)
+
+
+@pytest.mark.parametrize(("emotions", "resamples"), [("abcdef", 10_000), ("abcdefghi", 400)])
+def test_the_mantel_test_is_right_where_pairs_depend_on_each_other_and_spearmans_is_not(emotions, resamples):
+    rng, mantel, plain, trials = np.random.default_rng(1), 0, 0, 200
+    for _ in range(trials):
+        # Confusion depends on a property of each emotion that has nothing to do with its position.
+        liked, position = rng.normal(size=(2, len(emotions)))
+        pairs = pairs_of(emotions, lambda i, j: liked[i] + liked[j], lambda i, j: abs(position[i] - position[j]))
+        mantel += analysis.mantel(pairs, "arousal", resamples=resamples)[1] <= 0.05
+        plain += spearmanr(pairs.rate, pairs.arousal).pvalue <= 0.05
+    assert mantel / trials < 0.09 < plain / trials
 
 
 def test_agreement_is_one_for_twins_and_negative_for_complements():
