@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "attribution": ["deletion_curves", "integrated_gradients", "occlusion"],
         "errors": [
-            "VALENCE_AROUSAL", "confusion_pairs", "correct", "group_uar", "judge", "mantel", "mean_curve",
+            "VALENCE_AROUSAL", "confusion_pairs", "correct", "group_uar", "judge", "mantel", "mean_over_speakers",
             "overlap", "perturbed", "shrunken", "vote",
         ],  # fmt: skip
         "mistakes": [

@@ -192,28 +192,24 @@ def vote(predictions: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:
     return evaluation.to_clips(by_system.assign(start=by_system["system"], system="vote"))
 
 
-def mean_curve(curves: np.ndarray, fractions: Sequence[float], clips: pd.Series, *, order: str) -> pd.DataFrame:
-    """Mean of deletion curves with 95 % intervals over clips.
+def mean_over_speakers(values: np.ndarray, speakers: Sequence) -> pd.DataFrame:
+    """Mean over speakers of each speaker's mean, with 95 % intervals over speakers.
 
     Parameters
     ----------
-    curves : ndarray, shape=(segments, len(fractions))
-        From `deletion_curves`, or a difference of two of its results.
-    fractions : sequence of float
-        Shares of frames deleted.
-    clips : Series, length segments
-        Clip of each segment. Segments of one clip are not independent, so clips are resampled.
-    order : str
-        Name of the order of deletion.
+    values : ndarray, shape=(rows, columns)
+        One row per clip or segment; for a paired comparison, differences.
+    speakers : sequence, length rows
+        Speaker of each row.
 
     Returns
     -------
-    DataFrame
-        Columns `order, deleted, value, low, high`.
+    DataFrame, shape=(columns, 3)
+        `value, low, high`; `low` and `high` are NaN if there is one speaker only.
     """
-    by_clip = pd.DataFrame(curves).groupby(np.asarray(clips)).mean().to_numpy()
-    value, low, high = evaluation.interval(lambda weights: weights @ by_clip / weights.sum(1, keepdims=True), len(by_clip))
-    return pd.DataFrame({"order": order, "deleted": list(fractions), "value": value, "low": low, "high": high})
+    means = pd.DataFrame(values).groupby(np.asarray(speakers)).mean().to_numpy()
+    value, low, high = evaluation.interval(lambda weights: weights @ means / weights.sum(1, keepdims=True), len(means))
+    return pd.DataFrame({"value": value, "low": low, "high": high})
 
 
 def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.Series:
@@ -244,23 +240,27 @@ def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.
     return pd.Series(counts | {"expected": expected, "p": p})
 
 
-def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -> np.ndarray:
-    """Change the pitch or tempo of a recording by phase vocoder (librosa).
+def perturbed(wave: np.ndarray, *, semitones: Sequence[float] = (), tempo: Sequence[float] = ()) -> np.ndarray:
+    """Change the pitch or tempo of a recording in steps, by phase vocoder (librosa).
+
+    The vocoder leaves traces of its own, and those of a step to and fro remain although nothing else does: `(2, -2)`
+    is the control of `(2, 2)`. A step of 0 semitones, or to 1 times the tempo, is none: the vocoder then returns what it
+    was given.
 
     Parameters
     ----------
     wave : ndarray, shape=(samples,)
         At `audio.SAMPLE_RATE`.
-    semitones : float
-        Shift of the pitch; formants move with it.
-    tempo : float
-        2 is twice as fast, > 0.
+    semitones : sequence of float
+        Shifts of the pitch, one after the other; formants move with it.
+    tempo : sequence of float
+        Changes of the tempo, one after the other; 2 is twice as fast, > 0.
     """
     librosa = audio.load_librosa()
-    if semitones:
-        wave = librosa.effects.pitch_shift(wave, sr=audio.SAMPLE_RATE, n_steps=semitones)
-    if tempo != 1.0:
-        wave = librosa.effects.time_stretch(wave, rate=tempo)
+    for step in semitones:
+        wave = librosa.effects.pitch_shift(wave, sr=audio.SAMPLE_RATE, n_steps=step)
+    for rate in tempo:
+        wave = librosa.effects.time_stretch(wave, rate=rate)
     return wave.astype(np.float32)
 
 

@@ -146,13 +146,30 @@ def test_a_vote_follows_the_majority_and_counts_each_system_once():
         analysis.vote(pd.concat(systems), ["a", "nobody"])
 
 
-def test_a_pitch_shift_moves_the_pitch_and_a_tempo_change_the_length():
-    time = np.arange(16_000) / audio.SAMPLE_RATE
-    wave = np.sin(2 * np.pi * 200 * time).astype("float32")
-    higher = analysis.perturbed(wave, semitones=12)
-    spectrum = np.abs(np.fft.rfft(higher * np.hanning(len(higher))))
-    assert np.argmax(spectrum) * audio.SAMPLE_RATE / len(higher) == pytest.approx(400, abs=8)
-    assert len(analysis.perturbed(wave, tempo=2.0)) == pytest.approx(8_000, abs=600)
+def tone(pitch=200, seconds=1.0):
+    time = np.arange(round(seconds * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+    return np.sin(2 * np.pi * pitch * time).astype("float32")
+
+
+def pitch_of(wave):
+    return np.argmax(np.abs(np.fft.rfft(wave * np.hanning(len(wave))))) * audio.SAMPLE_RATE / len(wave)
+
+
+def test_steps_of_pitch_add_up_and_steps_of_tempo_multiply():
+    assert pitch_of(analysis.perturbed(tone(), semitones=(6, 6))) == pytest.approx(400, abs=8)
+    assert len(analysis.perturbed(tone(), tempo=(2.0, 1.25))) == pytest.approx(6_400, abs=600)
+
+
+def test_a_step_to_and_fro_leaves_the_traces_of_the_tool_and_no_step_leaves_none():
+    wave = tone() + np.random.default_rng(0).normal(0, 0.1, 16_000).astype("float32")
+
+    def traces(**steps):
+        changed = analysis.perturbed(wave, **steps)[: len(wave)]
+        return np.sqrt(np.mean((changed - wave[: len(changed)]) ** 2))
+
+    assert pitch_of(analysis.perturbed(wave, semitones=(2, -2))) == pytest.approx(200, abs=4)
+    assert traces(semitones=(0,)) < 0.01 < 0.05 < traces(semitones=(2, -2))
+    assert traces(tempo=(1.0,)) < 0.01 < 0.05 < traces(tempo=(1.25, 0.8))
 
 
 def test_judging_a_waveform_averages_its_segments():
@@ -170,14 +187,11 @@ def test_judging_a_waveform_averages_its_segments():
     assert result[1, 0] == pytest.approx(0.9), "half a second is repeated until it fills a segment"
 
 
-def test_a_mean_curve_resamples_clips_so_that_repeated_segments_do_not_narrow_it():
-    curves = np.random.default_rng(0).random((10, 2))
-    once = analysis.mean_curve(curves, (0.0, 1.0), pd.Series(range(10)), order="a")
-    twice = analysis.mean_curve(
-        np.repeat(curves, 5, axis=0), (0.0, 1.0), pd.Series(range(10)).repeat(5), order="a"
-    )
-    np.testing.assert_allclose(once.value, curves.mean(axis=0))
-    np.testing.assert_allclose(once[["low", "high"]], twice[["low", "high"]])
+def test_a_mean_over_speakers_weighs_each_once_and_is_certain_of_what_all_share():
+    values = np.array([[1.0, 0.5]] * 9 + [[0.0, 0.5]] + [[0.0, 0.5]])
+    table = analysis.mean_over_speakers(values, ["a"] * 9 + ["b", "c"])
+    assert table.value.tolist() == pytest.approx([1 / 3, 0.5])
+    assert (table.high - table.low)[0] > 0.5 and (table.high - table.low)[1] == pytest.approx(0)
 
 
 def test_overlap_counts_changed_labels_among_suspects_against_chance():
