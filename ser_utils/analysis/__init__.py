@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "attribution": ["deletion_curves", "integrated_gradients", "occlusion"],
         "errors": [
             "VALENCE_AROUSAL", "confusion_pairs", "correct", "group_uar", "judge", "mantel", "mean_over_speakers",
-            "overlap", "perturbed", "shrunken", "vote",
+            "overlap", "perturbed", "second_labels", "shrunken", "vote",
         ],  # fmt: skip
         "mistakes": [
             "BlindCNN", "PeekingCNN", "WRONG_SLICE", "accuracy_over_uar", "best_per_fold",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from ser_utils import audio, evaluation
+from ser_utils import audio, corpora, evaluation
 
 #: Mean ratings of the valence and arousal of emotion words, from -1 to 1 (Russell & Mehrabian 1977, *Evidence for a
 #: three-factor theory of emotions*: angry, bored, relaxed, disgusted, fearful, joyful, sad, surprised); neutral is 0.
@@ -210,6 +211,29 @@ def mean_over_speakers(values: np.ndarray, speakers: Sequence) -> pd.DataFrame:
     means = pd.DataFrame(values).groupby(np.asarray(speakers)).mean().to_numpy()
     value, low, high = evaluation.interval(lambda weights: weights @ means / weights.sum(1, keepdims=True), len(means))
     return pd.DataFrame({"value": value, "low": low, "high": high})
+
+
+def second_labels(clips: pd.DataFrame, corpus: str, *, data: str | Path | None, labels: str) -> pd.Series | None:
+    """Labels with which suspect ones can be compared.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    corpus, data, labels
+        As for `corpora.load`: what `clips` was loaded from.
+
+    Returns
+    -------
+    Series or None
+        Emotion of each clip, index = clip. Of a synthetic corpus, whose labels are the rules that made the recordings,
+        the labels themselves: they are right. Of ShEMO's file names the modified labels (Yazdani & Shekofteh). Else None.
+    """
+    if corpora.card(corpus).synthetic:
+        return clips.set_index("clip")["emotion"]
+    if corpora.card(corpus).name == "shemo" and labels == "filename":
+        return corpora.load(corpus, data, labels="modified").set_index("clip")["emotion"]
+    return None
 
 
 def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.Series:

@@ -1,13 +1,15 @@
 """Error analysis: groups, pairs, agreement, votes and what-if changes, on tables worked out by hand."""
 
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import spearmanr
+from small import write_silence
 
-from ser_utils import analysis, audio
+from ser_utils import analysis, audio, corpora
 
 
 def predictions_of(system, decided, truth, *, seed=0, sure=0.8):
@@ -203,3 +205,23 @@ def test_overlap_counts_changed_labels_among_suspects_against_chance():
     assert (found.clips, found.changed, found.suspects, found.both) == (19, 4, 5, 4)
     assert found.expected == pytest.approx(4 * 5 / 19) and found.p < 0.01
     assert analysis.overlap(pd.Series(clips[10:15]), labels, corrected).p == 1
+
+
+def test_labels_of_a_synthetic_corpus_are_right_so_that_every_suspect_is_a_false_alarm():
+    clips = pd.DataFrame({"clip": list("abcd"), "emotion": ["anger", "fear", "anger", "fear"]})
+    labels = clips.set_index("clip").emotion
+    found = analysis.overlap(pd.Series(["a", "c"]), labels, analysis.second_labels(clips, "demo", data=None, labels="filename"))
+    assert (found.suspects, found.both, found.changed) == (2, 0, 0)
+    for corpus in ("nemo", "recordings/demo.csv"):
+        assert analysis.second_labels(clips, corpus, data=None, labels="filename") is None
+
+
+def test_the_second_labels_of_shemo_are_the_modified_ones(tmp_path):
+    for name in ("F01A01", "M02N02"):
+        write_silence(tmp_path / {"F": "female", "M": "male"}[name[0]] / f"{name}.wav")
+    modified = {"F01A01": {"emotion": "sadness"}, "M02N02": {"emotion": "neutral"}}
+    (tmp_path / "modified_shemo.json").write_text(json.dumps(modified))
+    clips = corpora.load("shemo", tmp_path)
+    second = analysis.second_labels(clips, "shemo", data=tmp_path, labels="filename")
+    assert clips.emotion.tolist() == ["anger", "neutral"] and second.tolist() == ["sadness", "neutral"]
+    assert analysis.second_labels(clips, "shemo", data=tmp_path, labels="modified") is None
