@@ -15,9 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "overlap", "perturbed", "second_labels", "shrunken", "vote",
         ],  # fmt: skip
         "mistakes": [
-            "BlindCNN", "PeekingCNN", "WRONG_SLICE", "accuracy_over_uar", "best_per_fold",
-            "cross_validate_peeking", "narrowband", "published_results", "random_clip_folds",
-            "random_segment_folds", "shuffled_texts", "wrong_slice_folds",
+            "WRONG_SLICE", "accuracy_over_uar", "best_per_fold", "narrowband", "published_results",
+            "random_clip_folds", "random_segment_folds", "shuffled_texts", "wrong_slice_folds",
         ],  # fmt: skip
         "recordings": [
             "SHORTCUTS", "SHORTCUTS_AT_16_KHZ", "audit_files", "file_properties", "shortcut_test",

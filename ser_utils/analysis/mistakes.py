@@ -5,8 +5,7 @@ No score that the compendium reports depends on this file.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 import soundfile
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from ser_utils import ROOT, SerError, audio, evaluation, models
+from ser_utils import ROOT, SerError, audio, evaluation
 
 #: A part of the file name that is not the speaker but could be mistaken for it (the utterance number, the sentence), as a
 #: regular expression with one group, by corpus. A published study took ShEMO's characters 4 to 6 for the speaker.
@@ -68,63 +67,6 @@ def shuffled_texts(clips: pd.DataFrame) -> pd.DataFrame:
     return clips.assign(text=clips["text"].sample(frac=1, random_state=0).to_numpy())
 
 
-class PeekingCNN(models.SegmentCNN):
-    """A segment CNN whose epoch is chosen on the test fold. `groups` must be true for the rows of that fold."""
-
-    def split(self, codes: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Training rows, and the test rows as validation rows."""
-        return np.flatnonzero(~groups), np.flatnonzero(groups)
-
-
-class BlindCNN(models.SegmentCNN):
-    """A segment CNN without validation rows, which keeps its last epoch: the fair counterpart of `PeekingCNN`."""
-
-    def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """All rows, and no validation rows."""
-        return np.arange(len(codes)), np.arange(0)
-
-
-def cross_validate_peeking(
-    X,
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    *,
-    folds: pd.Series,
-    seeds: Sequence[int],
-    system: str,
-    n_jobs: int = 1,
-    **settings,
-) -> pd.DataFrame:
-    """Out-of-fold predictions of `PeekingCNN(**settings)`, as `evaluation.cross_validate` gives them.
-
-    Parameters
-    ----------
-    X : array, shape=(segments, frames, dims)
-    segments, clips, folds, seeds, system
-        As for `evaluation.cross_validate`.
-    n_jobs : int
-        Networks trained at the same time.
-    **settings
-        Of the network.
-    """
-    from joblib import Parallel, delayed
-
-    table = segments[["clip", "start", "end"]].merge(clips[["clip", "speaker", "emotion"]], on="clip")
-    table = table.assign(system=system, fold=table["clip"].map(folds))
-
-    def peek(seed: int, fold: int) -> pd.DataFrame:
-        tested = (table["fold"] == fold).to_numpy()
-        cnn = PeekingCNN(**settings, random_state=seed).fit(X, table["emotion"], groups=tested)
-        probabilities = pd.DataFrame(cnn.predict_proba(X[tested]), columns=cnn.classes_)
-        return table[tested].reset_index(drop=True).assign(seed=seed).join(probabilities)
-
-    jobs = itertools.product(seeds, sorted(table["fold"].unique()))
-    parts = Parallel(n_jobs)(delayed(peek)(seed, fold) for seed, fold in jobs)
-    predictions = pd.concat(parts, ignore_index=True).fillna(dict.fromkeys(table["emotion"], 0.0))
-    columns = ["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion"]
-    return predictions[[*columns, *evaluation.emotions_of(predictions)]]
-
-
 def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> pd.DataFrame:
     """Combine, fold by fold, the predictions of the best system.
 
@@ -146,11 +88,11 @@ def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> p
     parts = []
     for fold, here in table.groupby("fold"):
         watched = table[table["fold"] != fold] if elsewhere else here
-        score = {
+        uar = {
             system: float(evaluation.uar(evaluation.counts(own)[0].sum(axis=(0, 1))))
             for system, own in watched.groupby("system", sort=False)
         }
-        best = max(score, key=lambda system: score[system])
+        best = max(uar, key=lambda system: uar[system])
         parts.append(here[here["system"] == best].assign(chosen=best))
     return pd.concat(parts, ignore_index=True).assign(system=name)
 
