@@ -32,15 +32,8 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     """Shrink the scores of groups towards their mean, more strongly where a group's standard error is larger.
 
     This is the random-effects (empirical Bayes) estimate: the variance between groups that their standard errors do not
-    explain is taken as real.
-
-    Parameters
-    ----------
-    values : Series
-        Score of each group.
-    errors : Series
-        Its standard error, same index. One that is missing or 0 (a few clips, all right or all wrong) is unknown and
-        counts as the largest of the others.
+    explain is taken as real. A standard error that is missing or 0 (a few clips, all right or all wrong) is unknown and
+    counts as the largest of the others.
 
     Returns
     -------
@@ -75,11 +68,9 @@ def group_uar(predictions: pd.DataFrame, groups: pd.Series, *, resamples: int = 
     Parameters
     ----------
     predictions : DataFrame
-        One system's predictions.
+        Of one system.
     groups : Series
         Group of each clip, index = clip; clips without a group are left out.
-    resamples : int
-        Bootstrap resamples.
 
     Returns
     -------
@@ -129,9 +120,7 @@ def mantel(pairs: pd.DataFrame, distance: str, *, resamples: int = 10_000) -> tu
     Parameters
     ----------
     pairs : DataFrame
-        From `confusion_pairs`: every pair of emotions once.
-    distance : str
-        Column of distances, such as `arousal`.
+        From `confusion_pairs`; `distance` is a column of it.
     resamples : int
         Random permutations. Where there are no more than so many, as the 720 of six emotions, all of them are used.
 
@@ -216,12 +205,7 @@ def mean_over_speakers(values: np.ndarray, speakers: Sequence) -> pd.DataFrame:
 def second_labels(clips: pd.DataFrame, corpus: str, *, data: str | Path | None, labels: str) -> pd.Series | None:
     """Labels with which suspect ones can be compared.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    corpus, data, labels
-        As for `corpora.load`: what `clips` was loaded from.
+    `corpus`, `data` and `labels` are those from which `corpora.load` made the clips table.
 
     Returns
     -------
@@ -242,9 +226,9 @@ def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.
     Parameters
     ----------
     suspects : Series
-        Names of the suspected clips.
+        Names of clips.
     labels, corrected : Series
-        Emotion of each clip in the first and in the second set of labels, index = clip.
+        Emotion of each clip in the first and in the second set, index = clip.
 
     Returns
     -------
@@ -275,10 +259,8 @@ def perturbed(wave: np.ndarray, *, semitones: Sequence[float] = (), tempo: Seque
     ----------
     wave : ndarray, shape=(samples,)
         At `audio.SAMPLE_RATE`.
-    semitones : sequence of float
-        Shifts of the pitch, one after the other; formants move with it.
-    tempo : sequence of float
-        Changes of the tempo, one after the other; 2 is twice as fast, > 0.
+    semitones, tempo : sequence of float
+        Shifts of the pitch, formants with it, and changes of the tempo, where 2 is twice as fast; one after the other.
     """
     librosa = audio.load_librosa()
     for step in semitones:
@@ -298,9 +280,7 @@ def judge(
     waves : sequence of ndarray, each shape=(samples,)
         At `audio.SAMPLE_RATE`.
     encode : callable
-        Waveforms `(n, samples)` to feature maps `(n, frames, dims)`.
-    estimator
-        Fitted on such feature maps, with emotions of `EMOTIONS` as classes.
+        Waveforms `(n, samples)` to feature maps `(n, frames, dims)`, on which `estimator` was fitted.
     seconds : float
         Segment length.
 

@@ -72,12 +72,10 @@ def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> p
 
     Parameters
     ----------
-    predictions : DataFrame
-        Of several systems, on the same folds.
     elsewhere : bool
         Choose the system by its UAR on all *other* folds; otherwise, the mistake, by its UAR on the test fold itself.
     name : str
-        Name of the result as a system.
+        Name of the result, which is a system.
 
     Returns
     -------
@@ -109,30 +107,9 @@ def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000) -> 
 def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: int = 8_000) -> pd.DataFrame:
     """Store one emotion's recordings at a lower sample rate, as in a corpus compiled from two sources.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    emotion : str
-        The emotion stored at the lower rate.
-    folder : Path
-        Folder for the copies, which are 16-bit FLAC files.
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    DataFrame
-        The clips table with `path` and `sample_rate` of the copies.
-
-    Raises
-    ------
-    SerError
-        If no clip has the emotion.
+    The copies are 16-bit FLAC files in `folder`, of `sample_rate` in Hz; the clips table comes back with their `path` and
+    `sample_rate`.
     """
-    if emotion not in set(clips["emotion"]):
-        raise SerError(f"no clip is labelled {emotion}: choose one of {', '.join(sorted(set(clips['emotion'])))}")
-    folder.mkdir(parents=True, exist_ok=True)
     changed = clips.copy()
     for row in clips[clips["emotion"] == emotion].itertuples():
         path = folder / f"{row.clip.replace('/', '_')}.flac"
@@ -150,14 +127,6 @@ def published_results() -> pd.DataFrame:
     DataFrame
         `source, corpus, system, protocol, classes, metric, value, leaky, note`; `value` in percent as published, `leaky`
         is `yes`, `no` or `unknown`, `classes` may be missing.
-
-    Raises
-    ------
-    SerError
-        If the file that holds them is missing from this checkout.
     """
-    path = ROOT / "data" / "published_results.csv"
-    if not path.is_file():
-        raise SerError(f"{path.name} is not in the data folder beside ser_utils: run from a clone of the repository")
-    text = ["source", "corpus", "system", "protocol", "metric", "leaky", "note"]
-    return pd.read_csv(path, dtype={"classes": "Int64"}).fillna({name: "" for name in text})
+    table = pd.read_csv(ROOT / "data" / "published_results.csv", dtype={"classes": "Int64"})
+    return table.fillna(dict.fromkeys(table.columns.drop(["classes", "value"]), ""))

@@ -17,8 +17,7 @@ def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | No
 
     Parameters
     ----------
-    X : array, shape (n, dims)
-        Features.
+    X : array, shape=(n, dims)
     labels : sequence, length n
         Groups whose differences are measured.
     within : sequence, length n, optional
@@ -41,17 +40,14 @@ def _group_means(values: np.ndarray, groups: Sequence) -> np.ndarray:
     return pd.DataFrame(values).groupby(np.asarray(groups)).transform("mean").to_numpy()
 
 
-def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, float]:
-    """Share of each clip's k nearest clips that agree with it (standardised features, Euclidean distance), and chance.
+def neighbours(X: np.ndarray, clips: pd.DataFrame) -> dict[str, float]:
+    """Share of each clip's ten nearest clips that agree with it (standardised features, Euclidean distance), and chance.
 
     Parameters
     ----------
-    X : array, shape (clips, dims)
-        Row i belongs to row i of `clips`.
+    X : array, shape=(clips, dims)
     clips : DataFrame
-        Columns `speaker` and `emotion`.
-    k : int
-        Number of neighbours.
+        Columns `speaker` and `emotion`, in the order of `X`.
 
     Returns
     -------
@@ -59,7 +55,7 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, 
         `same speaker`, `same emotion`, `same emotion, other speaker` (among the nearest clips of other speakers),
         and `chance: …` for each: the share among all candidates.
     """
-    values = StandardScaler().fit_transform(np.asarray(X, np.float32))
+    k, values = 10, StandardScaler().fit_transform(np.asarray(X, np.float32))
     norms = np.square(values).sum(1)
     speaker, emotion = clips["speaker"].to_numpy(), clips["emotion"].to_numpy()
     rows = []
@@ -83,16 +79,8 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, 
 def flat_map(X: np.ndarray, *, n_jobs: int = 1) -> np.ndarray:
     """Map features to a plane so that neighbours stay close: t-SNE (van der Maaten and Hinton 2008).
 
-    Parameters
-    ----------
-    X : array, shape (n, dims)
-        Standardised and reduced to 30 principal components first.
-    n_jobs : int
-        Threads.
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
+    Features of shape `(n, dims)` are standardised and reduced to 30 principal components first; the map has shape
+    `(n, 2)`. `n_jobs` is a number of threads.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
