@@ -326,7 +326,7 @@ def compiled():
 before = compiled()
 wave = np.random.default_rng(0).normal(0, 0.1, 8000).astype("float32")
 features.f0_contour(wave, 16000)
-analysis.perturbed(wave, semitones=2, tempo=1.5)
+analysis.perturbed(wave, semitones=(2,), tempo=(1.5,))
 assert before and compiled() == before, "something was compiled after the lock was given back"
 """
 

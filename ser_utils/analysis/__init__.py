@@ -11,18 +11,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "attribution": ["deletion_curves", "integrated_gradients", "occlusion"],
         "errors": [
-            "VALENCE_AROUSAL", "confusion_pairs", "correct", "group_accuracy", "judge", "mean_curve",
-            "overlap", "perturbed", "shrunken", "vote",
+            "VALENCE_AROUSAL", "confusion_pairs", "correct", "group_uar", "judge", "mantel", "mean_over_speakers",
+            "overlap", "perturbed", "second_labels", "shrunken", "vote",
         ],  # fmt: skip
         "mistakes": [
-            "BlindCNN", "PeekingCNN", "WRONG_SLICE", "accuracy_over_uar", "best_per_fold",
-            "cross_validate_peeking", "narrowband", "published_results", "random_clip_folds",
-            "random_segment_folds", "shuffled_texts", "wrong_slice_folds",
+            "WRONG_SLICE", "accuracy_over_uar", "best_per_fold", "narrowband", "published_results",
+            "random_clip_folds", "random_segment_folds", "shuffled_texts", "wrong_slice_folds",
         ],  # fmt: skip
         "recordings": [
             "SHORTCUTS", "SHORTCUTS_AT_16_KHZ", "audit_files", "file_properties", "shortcut_test",
             "waveform_properties",
         ],  # fmt: skip
-        "space": ["flat_map", "neighbours", "tell_speakers", "variance_explained"],
+        "space": ["flat_map", "neighbours", "variance_explained"],
     },
 )

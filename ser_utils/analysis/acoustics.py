@@ -1,7 +1,6 @@
 """How emotions differ acoustically: measures of clips, compared within speakers.
 
-The measures are eGeMAPS functionals (Eyben et al. 2016), which the baselines use too, so exploration and classification
-are based on the same numbers.
+They are eGeMAPS functionals (Eyben et al. 2016), which the baselines use, too.
 """
 
 from __future__ import annotations
@@ -44,10 +43,8 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
     ----------
     clips : DataFrame
         A clips table.
-    functionals : array, shape (clips, 88)
-        Row i belongs to row i of `clips`.
-    names : sequence of str
-        Names of the 88 functionals.
+    functionals : array, shape=(clips, 88)
+        In the order of `clips`; `names` has the name of each column.
 
     Returns
     -------
@@ -74,14 +71,8 @@ def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFra
     """Subtract each speaker's mean, so that speakers become comparable.
 
     The speaker's mean is the mean of the means per emotion, so it does not depend on how often the speaker is angry.
-    Speakers with a single emotion carry no information on differences between emotions and are left out.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per clip: `speaker`, `emotion` and `columns`.
-    columns : iterable of str
-        Columns to centre.
+    Speakers with a single emotion carry no information on differences between emotions and are left out. `table` has
+    one row per clip: `speaker`, `emotion` and `columns`.
     """
     columns = list(columns)
     kept = table[table.groupby("speaker")["emotion"].transform("nunique") > 1].copy()
@@ -101,8 +92,6 @@ def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int
     ----------
     table : DataFrame
         One row per clip: `speaker`, `emotion` and the measures, not yet centred; NaN are left out.
-    measures : iterable of str
-        Columns.
     resamples : int
         Bootstrap resamples of speakers for the 95 % interval (see `evaluation.interval`).
 
@@ -147,18 +136,8 @@ def _eta_squared(table: pd.DataFrame, name: str) -> Callable[[np.ndarray], np.nd
 def contrasts(table: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
     """Difference of each emotion from the mean of the other emotions, in standard deviations within emotions.
 
-    This is Cohen's d of speaker-centred values, with equal weights for the other emotions.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per clip: `speaker`, `emotion` and the measures, not yet centred.
-    measures : iterable of str
-        Columns.
-
-    Returns
-    -------
-    DataFrame, shape (emotions, measures)
+    This is Cohen's d of speaker-centred values, with equal weights for the other emotions. `table` is as for
+    `effect_sizes`; the result has shape `(emotions, measures)`.
     """
     measures = list(measures)
     centred = centre_by_speaker(table, measures)
@@ -171,12 +150,7 @@ def contrasts(table: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
 
 
 def compare_with_expected(found: pd.DataFrame) -> pd.DataFrame:
-    """Compare contrasts with the directions expected from the literature (`EXPECTED`).
-
-    Parameters
-    ----------
-    found : DataFrame, shape (emotions, measures)
-        From `contrasts`.
+    """Compare the result of `contrasts` with the directions expected from the literature (`EXPECTED`).
 
     Returns
     -------

@@ -1,8 +1,7 @@
 """Which frames of a segment decide a prediction: occlusion, integrated gradients, and a test of both by deletion.
 
-An attribution assigns a number to every frame of a segment: how much it contributes to the probability of an emotion. Whether
-it can be trusted is measured: deleting the frames with the highest numbers must lower the probability faster than
-deleting frames in random order (`deletion_curves`).
+An attribution says how much every frame of a segment contributes to the probability of an emotion. Whether it can be
+trusted is measured (`deletion_curves`).
 """
 
 from __future__ import annotations
@@ -20,9 +19,8 @@ def occlusion(estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.
     Parameters
     ----------
     estimator
-        Fitted, with `predict_proba` and sorted `classes_`.
+        Fitted, with `predict_proba`.
     X : ndarray, shape=(n, frames, dims)
-        Feature maps of segments.
     targets : sequence of str, length n
         The emotion whose probability is explained, for each segment.
     baseline : ndarray, shape=(dims,)
@@ -64,7 +62,6 @@ def integrated_gradients(
     network : torch.nn.Module
         Maps `(n, frames, dims)` to logits `(n, emotions)`; for a fitted `SegmentCNN` its `network_`.
     X : ndarray, shape=(n, frames, dims)
-        Feature maps of segments.
     columns : sequence of int, length n
         The logit to explain, for each segment.
     baseline : ndarray, shape=(dims,)
@@ -129,10 +126,9 @@ def deletion_curves(
     Petsiuk, Das & Saenko 2018, *RISE: randomized input sampling for explanation of black-box models*.
     """
     X = _check(X, targets)
-    n, frames, _ = X.shape
-    if attribution.shape != (n, frames):
-        raise ValueError(f"attribution has shape {attribution.shape}, expected {(n, frames)}")
-    generator = np.random.default_rng(0)
+    frames = X.shape[1]
+    if attribution.shape != X.shape[:2]:
+        raise ValueError(f"attribution has shape {attribution.shape}, expected {X.shape[:2]}")
 
     def curve(order: np.ndarray) -> np.ndarray:
         rank = np.argsort(order, axis=1)
@@ -144,7 +140,8 @@ def deletion_curves(
         return np.stack(columns, axis=1)
 
     guided = curve(np.argsort(-attribution, axis=1, kind="stable"))
-    shuffled = [curve(np.argsort(generator.random((n, frames)), axis=1)) for _ in range(5)]
+    generator = np.random.default_rng(0)
+    shuffled = [curve(np.argsort(generator.random(X.shape[:2]), axis=1)) for _ in range(5)]
     return guided, np.mean(shuffled, axis=0)
 
 

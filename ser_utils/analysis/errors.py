@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
-from ser_utils import audio, evaluation
+from ser_utils import audio, corpora, evaluation
 
 #: Mean ratings of the valence and arousal of emotion words, from -1 to 1 (Russell & Mehrabian 1977, *Evidence for a
 #: three-factor theory of emotions*: angry, bored, relaxed, disgusted, fearful, joyful, sad, surprised); neutral is 0.
@@ -28,34 +32,23 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     """Shrink the scores of groups towards their mean, more strongly where a group's standard error is larger.
 
     This is the random-effects (empirical Bayes) estimate: the variance between groups that their standard errors do not
-    explain is taken as real.
-
-    Parameters
-    ----------
-    values : Series
-        Score of each group.
-    errors : Series
-        Its standard error, same index, > 0.
+    explain is taken as real. A standard error that is missing or 0 (a few clips, all right or all wrong) is unknown and
+    counts as the largest of the others.
 
     Returns
     -------
     Series
         `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ no
-        more than expected by chance.
-
-    Raises
-    ------
-    ValueError
-        If a standard error is not positive.
+        more than expected by chance, and `values` themselves where no standard error is known.
 
     References
     ----------
     DerSimonian & Laird 1986, *Meta-analysis in clinical trials*; Efron & Morris 1977, *Stein's paradox in statistics*.
     """
-    if len(values) < 2:
+    known = errors[errors > 0]
+    if len(values) < 2 or known.empty:
         return values.copy()
-    if not (errors > 0).all():
-        raise ValueError("standard errors must be positive; groups of one clip have none")
+    errors = errors.where(errors > 0, known.max())
     weight = 1 / errors**2
     fixed = (weight * values).sum() / weight.sum()
     excess = (weight * (values - fixed) ** 2).sum() - (len(values) - 1)
@@ -65,35 +58,31 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     return mean + spread / (spread + errors**2) * (values - mean)
 
 
-def group_accuracy(predictions: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
-    """Accuracy within each group of clips, with its standard error, its interval and the shrunken estimate.
+def group_uar(predictions: pd.DataFrame, groups: pd.Series, *, resamples: int = 10_000) -> pd.DataFrame:
+    """UAR within each group of clips, with an interval over speakers and the shrunken estimate.
+
+    UAR gives every emotion of a group the same weight, so a group does not score high for holding many clips of an
+    emotion that is easily recognised. Clips of one speaker are right and wrong together, so speakers are resampled,
+    whatever the groups are. Where every group is one speaker, clips are: the interval describes that speaker only.
 
     Parameters
     ----------
     predictions : DataFrame
-        One system's predictions; the accuracy is averaged over seeds.
+        Of one system.
     groups : Series
         Group of each clip, index = clip; clips without a group are left out.
 
     Returns
     -------
     DataFrame
-        Columns `group, clips, value, low, high, shrunken`, with 95 % Agresti-Coull intervals over clips: they describe these
-        clips, not other speakers.
-
-    References
-    ----------
-    Agresti & Coull 1998, *Approximate is better than "exact" for interval estimation of binomial proportions*.
+        Columns `group, clips, speakers, value, low, high, shrunken`; `low` and `high` of a group with one speaker among
+        groups with several are NaN.
     """
-    right = _right(predictions).groupby("clip").mean()
-    grouped = right.groupby(groups.reindex(right.index), observed=True)
-    count, hits = grouped.size(), grouped.sum()
-    centre = (hits + 2) / (count + 4)
-    error = np.sqrt(centre * (1 - centre) / (count + 4))
-    low, high = (centre - 1.96 * error).clip(0, 1), (centre + 1.96 * error).clip(0, 1)
-    columns = {"clips": count, "value": hits / count, "low": low, "high": high, "shrunken": shrunken(hits / count, error)}
-    table = pd.DataFrame(columns)
-    return table.rename_axis("group").reset_index()
+    speakers = predictions["speaker"].groupby(predictions["clip"].map(groups), observed=True).nunique()
+    unit = "clip" if speakers.max() == 1 else "speaker"
+    table = evaluation.scores_by(predictions, groups, unit=unit, resamples=resamples).query("metric == 'uar'")
+    table = table[["group", "clips", "speakers", "value", "low", "high"]].reset_index(drop=True)
+    return table.assign(shrunken=shrunken(table["value"], (table["high"] - table["low"]) / (2 * 1.96)))
 
 
 def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
@@ -121,19 +110,53 @@ def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values("rate", ascending=False, ignore_index=True)
 
 
+def mantel(pairs: pd.DataFrame, distance: str, *, resamples: int = 10_000) -> tuple[float, float]:
+    """Rank correlation of confusion with distance over pairs of emotions, with a permutation p-value.
+
+    Each emotion occurs in several pairs, so pairs are not independent, and the p-value of a plain rank correlation is too
+    low. If distance had nothing to do with confusion, the emotions could change places on the scale: the emotions are
+    permuted, all their pairs with them.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        From `confusion_pairs`; `distance` is a column of it.
+    resamples : int
+        Random permutations. Where there are no more than so many, as the 720 of six emotions, all of them are used.
+
+    Returns
+    -------
+    rho, p : float
+        Spearman's correlation and its two-sided p-value.
+
+    References
+    ----------
+    Mantel 1967, *The detection of disease clustering and a generalized regression approach*.
+    """
+    names = sorted({*pairs["first"], *pairs["second"]})
+    first, second = (pd.Index(names).get_indexer(pairs[end]) for end in ("first", "second"))
+    if math.factorial(len(names)) <= resamples:
+        orders = np.array(list(itertools.permutations(range(len(names)))))
+    else:
+        rng = np.random.default_rng(0)
+        orders = np.array([range(len(names)), *(rng.permutation(len(names)) for _ in range(resamples))])
+    rate, ranks = (rankdata(pairs[column]) - (len(pairs) + 1) / 2 for column in ("rate", distance))
+    rank_of = np.zeros((len(names), len(names)))
+    rank_of[first, second] = rank_of[second, first] = ranks
+    products = rank_of[orders[:, first], orders[:, second]] @ rate
+    rho = products[0] / np.sqrt((rate @ rate) * (ranks @ ranks))  # the first order is the observed one
+    return float(rho), float((np.abs(products) >= np.abs(products[0]) - 1e-9).mean())
+
+
 def correct(predictions: pd.DataFrame) -> pd.DataFrame:
     """Share of the seeds with which each system is right: one row per clip, one column per system.
 
     The correlation of two columns is 1 where two systems fail on the same clips and 0 where they fail independently
     (Kuncheva & Whitaker 2003, *Measures of diversity in classifier ensembles*).
     """
-    return _right(predictions).groupby(["clip", "system"], sort=False).mean().unstack("system")
-
-
-def _right(predictions: pd.DataFrame) -> pd.Series:
-    """Whether each prediction for a clip is right, with the index levels `clip` and `system`."""
     clips = evaluation.to_clips(predictions).set_index(["clip", "system"])
-    return evaluation.decided(clips) == clips["emotion"]
+    right = evaluation.decided(clips) == clips["emotion"]
+    return right.groupby(["clip", "system"], sort=False).mean().unstack("system")
 
 
 def vote(predictions: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:
@@ -159,28 +182,42 @@ def vote(predictions: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:
     return evaluation.to_clips(by_system.assign(start=by_system["system"], system="vote"))
 
 
-def mean_curve(curves: np.ndarray, fractions: Sequence[float], clips: pd.Series, *, order: str) -> pd.DataFrame:
-    """Mean of deletion curves with 95 % intervals over clips.
+def mean_over_speakers(values: np.ndarray, speakers: Sequence) -> pd.DataFrame:
+    """Mean over speakers of each speaker's mean, with 95 % intervals over speakers.
 
     Parameters
     ----------
-    curves : ndarray, shape=(segments, len(fractions))
-        From `deletion_curves`, or a difference of two of its results.
-    fractions : sequence of float
-        Shares of frames deleted.
-    clips : Series, length segments
-        Clip of each segment. Segments of one clip are not independent, so clips are resampled.
-    order : str
-        Name of the order of deletion.
+    values : ndarray, shape=(rows, columns)
+        One row per clip or segment; for a paired comparison, differences.
+    speakers : sequence, length rows
+        Speaker of each row.
 
     Returns
     -------
-    DataFrame
-        Columns `order, deleted, value, low, high`.
+    DataFrame, shape=(columns, 3)
+        `value, low, high`; `low` and `high` are NaN if there is one speaker only.
     """
-    by_clip = pd.DataFrame(curves).groupby(np.asarray(clips)).mean().to_numpy()
-    value, low, high = evaluation.interval(lambda weights: weights @ by_clip / weights.sum(1, keepdims=True), len(by_clip))
-    return pd.DataFrame({"order": order, "deleted": list(fractions), "value": value, "low": low, "high": high})
+    means = pd.DataFrame(values).groupby(np.asarray(speakers)).mean().to_numpy()
+    value, low, high = evaluation.interval(lambda weights: weights @ means / weights.sum(1, keepdims=True), len(means))
+    return pd.DataFrame({"value": value, "low": low, "high": high})
+
+
+def second_labels(clips: pd.DataFrame, corpus: str, *, data: str | Path | None, labels: str) -> pd.Series | None:
+    """Labels with which suspect ones can be compared.
+
+    `corpus`, `data` and `labels` are those from which `corpora.load` made the clips table.
+
+    Returns
+    -------
+    Series or None
+        Emotion of each clip, index = clip. Of a synthetic corpus, whose labels are the rules that made the recordings,
+        the labels themselves: they are right. Of ShEMO's file names the modified labels (Yazdani & Shekofteh). Else None.
+    """
+    if corpora.card(corpus).synthetic:
+        return clips.set_index("clip")["emotion"]
+    if corpora.card(corpus).name == "shemo" and labels == "filename":
+        return corpora.load(corpus, data, labels="modified").set_index("clip")["emotion"]
+    return None
 
 
 def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.Series:
@@ -189,9 +226,9 @@ def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.
     Parameters
     ----------
     suspects : Series
-        Names of the suspected clips.
+        Names of clips.
     labels, corrected : Series
-        Emotion of each clip in the first and in the second set of labels, index = clip.
+        Emotion of each clip in the first and in the second set, index = clip.
 
     Returns
     -------
@@ -211,23 +248,25 @@ def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.
     return pd.Series(counts | {"expected": expected, "p": p})
 
 
-def perturbed(wave: np.ndarray, *, semitones: float = 0.0, tempo: float = 1.0) -> np.ndarray:
-    """Change the pitch or tempo of a recording by phase vocoder (librosa).
+def perturbed(wave: np.ndarray, *, semitones: Sequence[float] = (), tempo: Sequence[float] = ()) -> np.ndarray:
+    """Change the pitch or tempo of a recording in steps, by phase vocoder (librosa).
+
+    The vocoder leaves traces of its own, and those of a step to and fro remain although nothing else does: `(2, -2)`
+    is the control of `(2, 2)`. A step of 0 semitones, or to 1 times the tempo, is none: the vocoder then returns what it
+    was given.
 
     Parameters
     ----------
     wave : ndarray, shape=(samples,)
         At `audio.SAMPLE_RATE`.
-    semitones : float
-        Shift of the pitch; formants move with it.
-    tempo : float
-        2 is twice as fast, > 0.
+    semitones, tempo : sequence of float
+        Shifts of the pitch, formants with it, and changes of the tempo, where 2 is twice as fast; one after the other.
     """
     librosa = audio.load_librosa()
-    if semitones:
-        wave = librosa.effects.pitch_shift(wave, sr=audio.SAMPLE_RATE, n_steps=semitones)
-    if tempo != 1.0:
-        wave = librosa.effects.time_stretch(wave, rate=tempo)
+    for step in semitones:
+        wave = librosa.effects.pitch_shift(wave, sr=audio.SAMPLE_RATE, n_steps=step)
+    for rate in tempo:
+        wave = librosa.effects.time_stretch(wave, rate=rate)
     return wave.astype(np.float32)
 
 
@@ -241,9 +280,7 @@ def judge(
     waves : sequence of ndarray, each shape=(samples,)
         At `audio.SAMPLE_RATE`.
     encode : callable
-        Waveforms `(n, samples)` to feature maps `(n, frames, dims)`.
-    estimator
-        Fitted on such feature maps, with emotions of `EMOTIONS` as classes.
+        Waveforms `(n, samples)` to feature maps `(n, frames, dims)`, on which `estimator` was fitted.
     seconds : float
         Segment length.
 

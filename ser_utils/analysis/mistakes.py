@@ -5,8 +5,7 @@ No score that the compendium reports depends on this file.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 import soundfile
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from ser_utils import ROOT, SerError, audio, evaluation, models
+from ser_utils import ROOT, SerError, audio, evaluation
 
 #: A part of the file name that is not the speaker but could be mistaken for it (the utterance number, the sentence), as a
 #: regular expression with one group, by corpus. A published study took ShEMO's characters 4 to 6 for the speaker.
@@ -68,74 +67,15 @@ def shuffled_texts(clips: pd.DataFrame) -> pd.DataFrame:
     return clips.assign(text=clips["text"].sample(frac=1, random_state=0).to_numpy())
 
 
-class PeekingCNN(models.SegmentCNN):
-    """A segment CNN whose epoch is chosen on the test fold. `groups` must be true for the rows of that fold."""
-
-    def split(self, codes: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Training rows, and the test rows as validation rows."""
-        return np.flatnonzero(~groups), np.flatnonzero(groups)
-
-
-class BlindCNN(models.SegmentCNN):
-    """A segment CNN without validation rows, which keeps its last epoch: the fair counterpart of `PeekingCNN`."""
-
-    def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """All rows, and no validation rows."""
-        return np.arange(len(codes)), np.arange(0)
-
-
-def cross_validate_peeking(
-    X,
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    *,
-    folds: pd.Series,
-    seeds: Sequence[int],
-    system: str,
-    n_jobs: int = 1,
-    **settings,
-) -> pd.DataFrame:
-    """Out-of-fold predictions of `PeekingCNN(**settings)`, as `evaluation.cross_validate` gives them.
-
-    Parameters
-    ----------
-    X : array, shape=(segments, frames, dims)
-    segments, clips, folds, seeds, system
-        As for `evaluation.cross_validate`.
-    n_jobs : int
-        Networks trained at the same time.
-    **settings
-        Of the network.
-    """
-    from joblib import Parallel, delayed
-
-    table = segments[["clip", "start", "end"]].merge(clips[["clip", "speaker", "emotion"]], on="clip")
-    table = table.assign(system=system, fold=table["clip"].map(folds))
-
-    def peek(seed: int, fold: int) -> pd.DataFrame:
-        tested = (table["fold"] == fold).to_numpy()
-        cnn = PeekingCNN(**settings, random_state=seed).fit(X, table["emotion"], groups=tested)
-        probabilities = pd.DataFrame(cnn.predict_proba(X[tested]), columns=cnn.classes_)
-        return table[tested].reset_index(drop=True).assign(seed=seed).join(probabilities)
-
-    jobs = itertools.product(seeds, sorted(table["fold"].unique()))
-    parts = Parallel(n_jobs)(delayed(peek)(seed, fold) for seed, fold in jobs)
-    predictions = pd.concat(parts, ignore_index=True).fillna(dict.fromkeys(table["emotion"], 0.0))
-    columns = ["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion"]
-    return predictions[[*columns, *evaluation.emotions_of(predictions)]]
-
-
 def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> pd.DataFrame:
     """Combine, fold by fold, the predictions of the best system.
 
     Parameters
     ----------
-    predictions : DataFrame
-        Of several systems, on the same folds.
     elsewhere : bool
         Choose the system by its UAR on all *other* folds; otherwise, the mistake, by its UAR on the test fold itself.
     name : str
-        Name of the result as a system.
+        Name of the result, which is a system.
 
     Returns
     -------
@@ -146,11 +86,11 @@ def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> p
     parts = []
     for fold, here in table.groupby("fold"):
         watched = table[table["fold"] != fold] if elsewhere else here
-        score = {
+        uar = {
             system: float(evaluation.uar(evaluation.counts(own)[0].sum(axis=(0, 1))))
             for system, own in watched.groupby("system", sort=False)
         }
-        best = max(score, key=lambda system: score[system])
+        best = max(uar, key=lambda system: uar[system])
         parts.append(here[here["system"] == best].assign(chosen=best))
     return pd.concat(parts, ignore_index=True).assign(system=name)
 
@@ -167,30 +107,9 @@ def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000) -> 
 def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: int = 8_000) -> pd.DataFrame:
     """Store one emotion's recordings at a lower sample rate, as in a corpus compiled from two sources.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    emotion : str
-        The emotion stored at the lower rate.
-    folder : Path
-        Folder for the copies, which are 16-bit FLAC files.
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    DataFrame
-        The clips table with `path` and `sample_rate` of the copies.
-
-    Raises
-    ------
-    SerError
-        If no clip has the emotion.
+    The copies are 16-bit FLAC files in `folder`, of `sample_rate` in Hz; the clips table comes back with their `path` and
+    `sample_rate`.
     """
-    if emotion not in set(clips["emotion"]):
-        raise SerError(f"no clip is labelled {emotion}: choose one of {', '.join(sorted(set(clips['emotion'])))}")
-    folder.mkdir(parents=True, exist_ok=True)
     changed = clips.copy()
     for row in clips[clips["emotion"] == emotion].itertuples():
         path = folder / f"{row.clip.replace('/', '_')}.flac"
@@ -208,14 +127,6 @@ def published_results() -> pd.DataFrame:
     DataFrame
         `source, corpus, system, protocol, classes, metric, value, leaky, note`; `value` in percent as published, `leaky`
         is `yes`, `no` or `unknown`, `classes` may be missing.
-
-    Raises
-    ------
-    SerError
-        If the file that holds them is missing from this checkout.
     """
-    path = ROOT / "data" / "published_results.csv"
-    if not path.is_file():
-        raise SerError(f"{path.name} is not in the data folder beside ser_utils: run from a clone of the repository")
-    text = ["source", "corpus", "system", "protocol", "metric", "leaky", "note"]
-    return pd.read_csv(path, dtype={"classes": "Int64"}).fillna({name: "" for name in text})
+    table = pd.read_csv(ROOT / "data" / "published_results.csv", dtype={"classes": "Int64"})
+    return table.fillna(dict.fromkeys(table.columns.drop(["classes", "value"]), ""))

@@ -29,13 +29,6 @@ _BANDWIDTH_FLOOR = 80.0  # dB below the spectrum's peak: below a room's noise, a
 def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
     """Measure every file as stored, and its level, peak and bandwidth after resampling to 16 kHz.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    n_jobs : int
-        Processes.
-
     Returns
     -------
     DataFrame
@@ -99,34 +92,22 @@ def _flat_tops(signal: np.ndarray, peak: float) -> float:
     return float(lengths[lengths >= 3].sum() / len(signal))
 
 
-def audit_files(
-    properties: pd.DataFrame, *, shortest: float = 0.5, silent: float = -60.0, clipped: float = 1e-3
-) -> pd.DataFrame:
-    """List problems of files, one row per finding, so that a clip may appear more than once.
-
-    Parameters
-    ----------
-    properties : DataFrame
-        From `file_properties`.
-    shortest : float
-        Shorter clips are too short [s].
-    silent : float
-        Clips of a lower level are silent [dB re full scale].
-    clipped : float
-        Clips with a larger fraction of samples on flat tops are clipped.
+def audit_files(properties: pd.DataFrame) -> pd.DataFrame:
+    """List problems in a table of `file_properties`, one row per finding, so that a clip may appear more than once.
 
     Returns
     -------
     DataFrame
-        Columns `problem` (duplicate, silent, clipped, too short, other sample rate), `clip`, `detail`.
+        Columns `problem`, `clip`, `detail`. Problems: duplicate, silent (level below -60 dB re full scale), clipped (more
+        than 0.1 % of the samples on flat tops), too short (below 0.5 s), other sample rate (than most files).
     """
     rate = properties["sample_rate"].mode().iloc[0]
     twins = properties.groupby("content")["clip"].transform(lambda names: ", ".join(sorted(names)))
     found = {
         "duplicate": (properties["content"].duplicated(keep=False), "equal samples: " + twins),
-        "silent": (properties["level"] < silent, properties["level"].map("{:.0f} dB".format)),
-        "clipped": (properties["clipped"] > clipped, (100 * properties["clipped"]).map("{:.2f} % flat tops".format)),
-        "too short": (properties["duration"] < shortest, properties["duration"].map("{:.2f} s".format)),
+        "silent": (properties["level"] < -60, properties["level"].map("{:.0f} dB".format)),
+        "clipped": (properties["clipped"] > 1e-3, (100 * properties["clipped"]).map("{:.2f} % flat tops".format)),
+        "too short": (properties["duration"] < 0.5, properties["duration"].map("{:.2f} s".format)),
         "other sample rate": (properties["sample_rate"] != rate, properties["sample_rate"].map("{} Hz".format)),
     }
     parts = [
@@ -151,16 +132,10 @@ def shortcut_test(
 
     Parameters
     ----------
-    clips : DataFrame
-        A clips table.
     properties : DataFrame
         From `file_properties`, or any table with `clip` and the columns that `shortcuts` names.
     shortcuts : mapping of str to sequence of str
         Name of a shortcut → columns that its classifier is given.
-    resamples : int
-        Bootstrap resamples of speakers.
-    n_jobs : int
-        Processes.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Features as a space: what explains their variance, which clips are neighbours, a map, and how speakers separate."""
+"""Features as a space: what explains their variance, which clips are neighbours, and a map."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
-
-from ser_utils import SerError, evaluation, models
 
 
 def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | None = None) -> float:
@@ -19,8 +17,7 @@ def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | No
 
     Parameters
     ----------
-    X : array, shape (n, dims)
-        Features.
+    X : array, shape=(n, dims)
     labels : sequence, length n
         Groups whose differences are measured.
     within : sequence, length n, optional
@@ -43,17 +40,14 @@ def _group_means(values: np.ndarray, groups: Sequence) -> np.ndarray:
     return pd.DataFrame(values).groupby(np.asarray(groups)).transform("mean").to_numpy()
 
 
-def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, float]:
-    """Share of each clip's k nearest clips that agree with it (standardised features, Euclidean distance), and chance.
+def neighbours(X: np.ndarray, clips: pd.DataFrame) -> dict[str, float]:
+    """Share of each clip's ten nearest clips that agree with it (standardised features, Euclidean distance), and chance.
 
     Parameters
     ----------
-    X : array, shape (clips, dims)
-        Row i belongs to row i of `clips`.
+    X : array, shape=(clips, dims)
     clips : DataFrame
-        Columns `speaker` and `emotion`.
-    k : int
-        Number of neighbours.
+        Columns `speaker` and `emotion`, in the order of `X`.
 
     Returns
     -------
@@ -61,7 +55,7 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, 
         `same speaker`, `same emotion`, `same emotion, other speaker` (among the nearest clips of other speakers),
         and `chance: …` for each: the share among all candidates.
     """
-    values = StandardScaler().fit_transform(np.asarray(X, np.float32))
+    k, values = 10, StandardScaler().fit_transform(np.asarray(X, np.float32))
     norms = np.square(values).sum(1)
     speaker, emotion = clips["speaker"].to_numpy(), clips["emotion"].to_numpy()
     rows = []
@@ -85,16 +79,8 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame, *, k: int = 10) -> dict[str, 
 def flat_map(X: np.ndarray, *, n_jobs: int = 1) -> np.ndarray:
     """Map features to a plane so that neighbours stay close: t-SNE (van der Maaten and Hinton 2008).
 
-    Parameters
-    ----------
-    X : array, shape (n, dims)
-        Standardised and reduced to 30 principal components first.
-    n_jobs : int
-        Threads.
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
+    Features of shape `(n, dims)` are standardised and reduced to 30 principal components first; the map has shape
+    `(n, 2)`. `n_jobs` is a number of threads.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -105,51 +91,3 @@ def flat_map(X: np.ndarray, *, n_jobs: int = 1) -> np.ndarray:
     # Half of the default 1000 steps: with the start in the principal plane, the demo's divergence is 0.91 instead of 0.89.
     tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=500, random_state=0, n_jobs=n_jobs)
     return tsne.fit_transform(reduced)
-
-
-def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000) -> dict[str, float]:
-    """Recall of speakers by a linear probe, on clips outside its training rows.
-
-    The four folds are stratified by speaker; where texts are known and each is spoken more than once, all clips of a
-    text are in one fold, so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are left
-    out.
-
-    Parameters
-    ----------
-    X : ndarray, shape=(clips, dims)
-        Row i belongs to row i of `clips`.
-    clips : DataFrame
-        A clips table.
-
-    Returns
-    -------
-    dict
-        `value, low, high`: mean over speakers of the share of their clips recognised, and its 95 % interval over
-        speakers; `chance`; `speakers`; `clips`.
-
-    Raises
-    ------
-    SerError
-        If fewer than two speakers have that many clips.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    n_splits = 4
-    enough = (clips.groupby("speaker")["clip"].transform("size") >= n_splits).to_numpy()
-    X, clips = np.asarray(X)[enough], clips[enough]
-    speaker, names = pd.factorize(clips["speaker"])
-    if len(names) < 2:
-        raise SerError(
-            f"{len(names)} speakers have {n_splits} clips or more: two are needed to tell one from the other."
-        )
-    texts = clips["text"]
-    repeated = texts.notna().all() and n_splits <= texts.nunique() <= len(clips) / 2
-    splitter = StratifiedGroupKFold if repeated else StratifiedKFold
-    splitter = splitter(n_splits, shuffle=True, random_state=0)
-    hits = np.zeros(len(clips))
-    for train, test in splitter.split(X, speaker, groups=texts if repeated else None):
-        hits[test] = models.LinearProbe().fit(X[train], speaker[train]).predict(X[test]) == speaker[test]
-    recalls, n = np.bincount(speaker, hits) / np.bincount(speaker), len(names)
-    ends = evaluation.interval(lambda weights: (weights @ recalls / weights.sum(1))[:, None], n, resamples=resamples)
-    value, low, high = (float(end[0]) for end in ends)
-    return {"value": value, "low": low, "high": high, "chance": 1 / n, "speakers": n, "clips": len(clips)}

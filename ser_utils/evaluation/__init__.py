@@ -22,5 +22,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip
         "speaker_folds": ["check_folds", "folds"],
+        "speaker_probe": ["tell_speakers"],
     },
 )

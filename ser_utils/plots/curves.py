@@ -146,8 +146,7 @@ def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = Non
     return _finish(ax, "uar", chance)
 
 
-<<<<<<< HEAD
-def inner_curve(search: pd.DataFrame, *, title: str = "Which setting do the training speakers choose?") -> Axes:
+def inner_curve(search: pd.DataFrame, *, title: str) -> Axes:
     """UAR on the inner folds of training speakers against the penalty C; one line per kernel and space of features.
 
     Parameters
@@ -163,23 +162,6 @@ def inner_curve(search: pd.DataFrame, *, title: str = "Which setting do the trai
         ax.plot(part["C"], 100 * part["uar"], color=colour, linestyle=line, marker=marker, markersize=4, label=label)
     best = search.loc[search["uar"].idxmax()]
     ax.plot(best["C"], 100 * best["uar"], "o", markersize=13, fillstyle="none", color=INK, label=f"chosen: C = {best['C']:g}")
-=======
-def inner_curve(inner: pd.DataFrame, *, chosen: float, title: str) -> Axes:
-    """Score of the inner folds of training speakers against C on a logarithmic axis; mean and each fold.
-
-    Parameters
-    ----------
-    inner : DataFrame
-        One row per value and inner fold: `C`, and `score` as a fraction.
-    chosen : float
-        C in use, marked by a vertical line.
-    """
-    ax = axes_of(6.4, 3.2)
-    mean = 100 * inner.groupby("C")["score"].mean()
-    ax.plot(inner["C"], 100 * inner["score"], "o", color=BLUE, markersize=3, alpha=0.4, label="one inner fold")
-    ax.plot(mean.index, mean, "-o", color=BLUE, label="mean of inner folds")
-    ax.axvline(chosen, color=PAPER_GREY, linestyle=":", label=f"chosen: C = {chosen:g}")
->>>>>>> h-plots
     ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]", title=title)
     ax.grid(axis="y")
     mark_outside(ax)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ser_utils import SerError, analysis, evaluation, models
+from ser_utils import SerError, analysis, evaluation
 
 EMOTIONS = ["anger", "neutral", "sadness"]
 
@@ -67,36 +67,6 @@ def test_a_slice_that_finds_nothing_names_the_file(clips):
         analysis.wrong_slice_folds(clips, r"^(F)")
 
 
-def noise_maps(segments, seed=0):
-    return np.random.default_rng(seed).normal(size=(len(segments), 12, 8)).astype("float32")
-
-
-def test_peeking_at_the_test_fold_scores_above_chance_on_pure_noise(clips, segments):
-    folds = evaluation.folds(clips)
-    settings = dict(epochs=8, width=8, batch_size=32, patience=8)
-    X = noise_maps(segments)
-    peeked = analysis.cross_validate_peeking(X, segments, clips, folds=folds, seeds=[0], system="peek", **settings)
-    blind = evaluation.cross_validate(
-        analysis.BlindCNN(**settings), X, segments, clips, folds=folds, system="blind", progress=False
-    )
-    assert set(peeked.columns) == set(blind.columns) and len(peeked) == len(blind)
-
-    def loss(table):
-        chosen = table[EMOTIONS].to_numpy()[np.arange(len(table)), [EMOTIONS.index(e) for e in table.emotion]]
-        return -np.log(chosen).mean()
-
-    assert loss(peeked) < loss(blind), "the epoch was chosen by this very loss"
-
-
-def test_the_peeking_network_watches_exactly_the_rows_it_is_told_are_tested(clips, segments):
-    codes = segments["clip"].map(clips.set_index("clip").emotion).factorize()[0]
-    tested = segments["clip"].str.startswith("F00").to_numpy()
-    fit, held = analysis.PeekingCNN().split(codes, tested)
-    assert (held == np.flatnonzero(tested)).all() and not set(fit) & set(held)
-    fit, held = analysis.BlindCNN().split(codes, segments["clip"].str[:3].to_numpy())
-    assert len(fit) == len(codes) and len(held) == 0
-
-
 def guesses(clips, system, seed):
     p = np.random.default_rng(seed).dirichlet(np.ones(3), len(clips))
     folds = clips["clip"].map(evaluation.folds(clips))
@@ -119,7 +89,7 @@ def test_the_best_of_many_guessers_looks_good_only_when_chosen_on_the_test_fold(
     assert gain.difference == pytest.approx(score(peeked) - score(honest)) and gain.low < gain.difference < gain.high
 
 
-def test_accuracy_flatters_who_always_says_the_commonest_class(clips):
+def test_accuracy_exceeds_uar_where_all_answers_are_the_most_frequent_class(clips):
     skewed = clips[(clips.emotion == "anger") | (clips["clip"].str[-2:].astype(int) < 3)].reset_index(drop=True)
     table = guesses(skewed, "majority", 0).assign(anger=1.0, neutral=0.0, sadness=0.0)
     gap = analysis.accuracy_over_uar(table, resamples=500)
@@ -133,19 +103,12 @@ def test_narrowband_changes_one_emotion_only(tmp_path):
         soundfile.write(path, np.random.default_rng(i).normal(0, 0.1, 16_000), 16_000)
         rows.append((f"c{i}", str(path), emotion, 16_000))
     clips = pd.DataFrame(rows, columns=["clip", "path", "emotion", "sample_rate"])
+    (tmp_path / "low").mkdir()
     changed = analysis.narrowband(clips, "neutral", tmp_path / "low")
     assert changed.sample_rate.tolist() == [8_000, 16_000] and changed.path[1] == clips.path[1]
     assert soundfile.info(changed.path[0]).samplerate == 8_000
-    with pytest.raises(SerError, match="fear"):
-        analysis.narrowband(clips, "fear", tmp_path)
 
 
 def test_shuffled_texts_keep_their_counts(clips):
     shuffled = analysis.shuffled_texts(clips)
     assert sorted(shuffled.text) == sorted(clips.text) and (shuffled.text != clips.text).any()
-
-
-def test_the_estimators_are_scikit_learn_ones():
-    assert isinstance(analysis.PeekingCNN(epochs=3).get_params(), dict) and issubclass(
-        analysis.BlindCNN, models.SegmentCNN
-    )

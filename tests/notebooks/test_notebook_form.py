@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import nbformat
 import pytest
@@ -102,6 +103,19 @@ def test_cells_in_a_wrong_order_are_noticed(tmp_path):
     notebook["cells"][imports], notebook["cells"][first] = notebook["cells"][first], notebook["cells"][imports]
     (tmp_path / "wrong.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     assert "F821" in problems(tmp_path / "wrong.ipynb")
+
+
+#: Most packages of `ser_utils` that a notebook may import. Pre-training by hand needs one more.
+PACKAGES = {"07_self_supervision": 9}
+
+
+@every_notebook
+def test_a_notebook_imports_at_most_eight_packages(path):
+    source = "\n".join(cell.source for cell in code_cells(nbformat.read(path, 4)))
+    imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.module == "ser_utils"]
+    names = {alias.name for node in imports for alias in node.names}
+    packages = [name for name in names if find_spec(f"ser_utils.{name}")]
+    assert len(packages) <= PACKAGES.get(path.stem, 8), sorted(packages)
 
 
 @every_notebook
