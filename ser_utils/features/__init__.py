@@ -12,6 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "frame_measures": ["MELS", "MFCCS", "RATE", "STRIDE", "f0_contour", "measure_frames"],
         "pooling": ["half", "normalise_by_speaker", "pooled"],
-        "store": ["CODE_VERSION", "content_hashes", "give_back_memory", "split", "stored"],
+        "store": ["CODE_VERSION", "content_hashes", "give_back_memory"],
     },
 )

@@ -1,8 +1,7 @@
 """Run independent jobs with joblib: on this machine, or on a Dask cluster where one is named.
 
-`ser run --scheduler ADDRESS` names a cluster, or the environment variable `SER_SCHEDULER`, through which the address
-reaches the notebooks' kernels. It is no parameter of theirs, since where something is computed changes no result.
-Workers see the same files under the same paths.
+`ser run --scheduler ADDRESS` names it, or the environment variable `SER_SCHEDULER`, through which the address reaches the
+notebooks' kernels; it changes no result and is no parameter of theirs. Workers see the same files under the same paths.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from ser_utils import SerError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+    from joblib.parallel import ParallelBackendBase
 
 #: Environment variable with the address of the scheduler.
 VARIABLE = "SER_SCHEDULER"
@@ -132,7 +132,7 @@ def run(jobs: Iterable[Callable], *shared: np.ndarray, n_jobs: int | None = None
         raise SerError(f"the scheduler at {named()} is gone: start it and run again; what is done is kept") from None
 
 
-def _backend(client: Client):
+def _backend(client: Client) -> ParallelBackendBase:
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
@@ -173,7 +173,10 @@ def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
 
 @contextmanager
 def one_thread():
-    """Hold BLAS, OpenMP and torch to one thread: sums in another order would change last digits with the number of jobs."""
+    """Limit BLAS, OpenMP and torch to one thread, so that no digit of a sum depends on the number of jobs.
+
+    It is quicker, too: on two busy cores, a model call that shares them took three times as long as one core alone.
+    """
     from threadpoolctl import threadpool_limits
 
     before = os.environ.get("OMP_NUM_THREADS")

@@ -43,6 +43,7 @@ CACHE = ROOT / "data" / "interim" / "features"
 _PART_SECONDS = (8.0, 64.0)
 _PARTS = 16
 _PART_BYTES = 32e6
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _NO_ENTRY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -70,10 +71,10 @@ def split(samples: np.ndarray, row_bytes: int, groups: list[np.ndarray] | None =
     for group in groups:
         rows.extend(group)
         seconds += float(samples[group].sum()) / audio.SAMPLE_RATE
-        if seconds >= wanted or len(rows) * row_bytes >= _PART_BYTES:
+        if seconds >= wanted or len(rows) * row_bytes >= _PART_BYTES or group is groups[-1]:
             parts.append(Part(np.array(rows), seconds))
             rows, seconds = [], 0.0
-    return [*parts, Part(np.array(rows), seconds)] if rows else parts
+    return parts
 
 
 def give_back_memory() -> None:
@@ -97,34 +98,13 @@ def stored(
     cache: str | Path | None,
     progress: str | None,
 ) -> np.memmap:
-    """Return an array from the cache; compute what is missing of it first.
+    """Return an array from the cache, read-only; compute what is missing of it first.
 
-    Parameters
-    ----------
-    kind : str
-        What the array is, part of its folder's name.
-    settings : dict
-        All that the numbers depend on besides the audio. "encoder" is only written down: another name for the same
-        weights is the same array.
-    clips, segments : DataFrame
-    row_shape, dtype
-        Of one segment's features.
-    samples : ndarray, shape=(segments,)
-        Length of each segment.
-    compute : callable
-        Takes a clips table (`clip` and `path`) and segments, returns their features. It is sent to other processes.
-    n_jobs : int, optional
-        As for `cluster.run`.
-    groups : list of ndarray, optional
-        Rows that must be computed together.
-    cache : path, optional
-    progress : str, optional
-        Title of the progress bar; none when left out.
-
-    Returns
-    -------
-    memmap, shape=(segments, *row_shape)
-        Read-only.
+    `kind` and `settings` are all that the numbers depend on besides audio and segments; the setting "encoder" is only
+    written down, since another name for the same weights gives the same array. `row_shape` and `dtype` are those of one
+    segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`) and
+    segments, and returns their features; it is sent to other processes. Rows of one of the `groups` are computed together.
+    `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
     Raises
     ------
@@ -192,18 +172,12 @@ def _fill(folder: Path, about: dict, parts: list[Part], job: Callable, n_jobs: i
     missing = [i for i, file in enumerate(files) if not file.is_file()]
     # Processes start slowly: one part is quicker here.
     jobs = cluster.run((job(files[i], parts[i]) for i in missing), n_jobs=n_jobs if len(missing) > 1 else 1)
-    total, done, began = sum(part.seconds for part in parts), 0.0, time.perf_counter()
-    with tqdm(
-        total=total,
-        initial=total - sum(parts[i].seconds for i in missing),
-        desc=progress,
-        disable=progress is None,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]",
-    ) as bar:
+    total = sum(part.seconds for part in parts)
+    initial = total - sum(parts[i].seconds for i in missing)
+    options = {"total": total, "initial": initial, "desc": progress, "disable": progress is None, "bar_format": _BAR}
+    with tqdm(**options, unit=" s of audio", smoothing=0) as bar:
         for seconds in jobs:
-            done += seconds
             bar.update(seconds)
-            bar.set_postfix_str(f"{done / (time.perf_counter() - began):.0f} × real time")
     give_back_memory()
     _write(array, dtype, shape, ((part.rows, np.load(file)) for part, file in zip(parts, files, strict=True)))
     about |= {"audio_seconds": round(total, 3), "bytes": array.stat().st_size}
@@ -260,7 +234,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
 
 
 def content_hashes(paths: list[str], cache: Path) -> list[str]:
-    """Hash each file's content, remembered in `cache` as long as its size and times stay the same.
+    """Hash the content of files, remembered in `cache` as long as a file's size and times stay the same.
 
     Raises
     ------
@@ -272,7 +246,7 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
         known = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    result, learned = [], False
+    before, result = dict(known), []
     for path in map(os.path.abspath, paths):
         try:
             stat = os.stat(path)
@@ -282,13 +256,12 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
             if entry is None or entry[:3] != stamp:
                 with open(path, "rb") as file:
                     entry = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()[:32]]
-                # A file of this very moment may change again without its times showing it.
-                if time.time_ns() - max(stamp[1:]) > 2_000_000_000:
-                    known[path], learned = entry, True
+                if time.time_ns() - max(stamp[1:]) > 2_000_000_000:  # a file of this moment may change unnoticed
+                    known[path] = entry
         except FileNotFoundError as error:
             raise SerError(f"{path} does not exist: the clips table names it; load the corpus again.") from error
         result.append(entry[3])
-    if learned:
+    if known != before:
         with replacing(store) as temporary:
             temporary.write_text(json.dumps(known), encoding="utf-8")
     return result

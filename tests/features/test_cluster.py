@@ -20,7 +20,7 @@ from small import refused, write_corpus, write_notebook
 from small_encoders import make_model, save_encoder
 
 from ser_utils import SerError, audio, cli, corpora, encoders, evaluation, features, pipeline
-from ser_utils.features import cluster
+from ser_utils.features import cluster, store
 
 pytestmark = pytest.mark.cluster
 
@@ -233,7 +233,7 @@ def slow_part(log: Path, pause: float = 0.0, kill: int | None = None):
 
 
 def fill(clips, segments, compute, cache):
-    return features.stored(
+    return store.stored(
         "test", {}, clips, segments, row_shape=(500,), dtype="float32", samples=np.full(len(segments), 33 * 16_000),
         compute=compute, cache=cache, progress=None,
     )  # fmt: skip
@@ -338,6 +338,20 @@ def test_a_scheduler_that_goes_away_is_one_line_and_what_is_done_is_kept(tmp_pat
         fill(clips, segments, slow_part(log), cache)
     assert parts_that("end", log) == list(range(12)), "none was computed twice"
     assert bytes_of_array(cache) == bytes_of_array(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_a_single_worker_does_the_work_and_a_job_that_kills_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")  # else it takes four workers
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with started(tmp_path, workers=1) as (address, (worker,)):
+        monkeypatch.setenv(features.VARIABLE, address)
+        assert list(features.run([os.getpid, os.getpid])) == [worker.pid, worker.pid]
+        with pytest.raises(SerError, match="lost with 1 workers"):
+            list(features.run([die]))
 
 
 # --- what cannot be used -----------------------------------------------------------------------------------------

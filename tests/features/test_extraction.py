@@ -337,7 +337,7 @@ def make_array(make_clips, tmp_path):
                     file.write(f"{own.index.tolist()}\n")
             return values[own.index]
 
-        array = features.stored(
+        array = store.stored(
             "test",
             {},
             clips,
@@ -516,17 +516,17 @@ def test_an_error_in_a_part_keeps_what_is_done(make_clips, encoder, tmp_path, mo
 
 def test_rows_of_different_lengths_are_sorted_so_that_equal_ones_meet():
     samples = np.array([16_000, 48_000, 16_000, 32_000])
-    (part,) = features.split(samples, 1)
+    (part,) = store.split(samples, 1)
     assert part.rows.tolist() == [0, 2, 3, 1] and part.seconds == 7.0
-    (part,) = features.split(np.full(4, 16_000), 1)
+    (part,) = store.split(np.full(4, 16_000), 1)
     assert part.rows.tolist() == [0, 1, 2, 3]
-    assert [len(part.rows) for part in features.split(np.full(3000, 16_000), 1)] == [64] * 46 + [56]
-    assert len(features.split(np.full(300, 16_000), 40_000_000)) == 300, "large rows make small parts"
+    assert [len(part.rows) for part in store.split(np.full(3000, 16_000), 1)] == [64] * 46 + [56]
+    assert len(store.split(np.full(300, 16_000), 40_000_000)) == 300, "large rows make small parts"
 
 
 def test_few_recordings_make_small_parts_so_that_every_core_has_work_until_the_end():
-    assert [len(part.rows) for part in features.split(np.full(20, 16_000), 1)] == [8, 8, 4]
-    assert [len(part.rows) for part in features.split(np.full(320, 16_000), 1)] == [20] * 16
+    assert [len(part.rows) for part in store.split(np.full(20, 16_000), 1)] == [8, 8, 4]
+    assert [len(part.rows) for part in store.split(np.full(320, 16_000), 1)] == [20] * 16
 
 
 @pytest.mark.slow
