@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +71,6 @@ def cross_validate(
     SerError
         If rows do not match, a segment's clip is not in `clips`, or the folds leak (see `check_folds`).
     """
-    from joblib import delayed
     from sklearn.base import clone
     from tqdm.auto import tqdm
 
@@ -101,9 +101,10 @@ def cross_validate(
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
         jobs.append((seed, number, seeded, train, test))
 
-    shared = features.share(X) if features.named() else X
-    calls = [delayed(_run_job)(shared, emotion, speaker if takes_groups else None, names, *job) for job in jobs]
-    finished = _results(calls, n_jobs)
+    constant = {"y": emotion, "groups": speaker if takes_groups else None, "names": names}
+    finished = features.run(
+        [partial(_run_job, job=job, **constant) for job in jobs], X, n_jobs=min(n_jobs, len(jobs)) if n_jobs > 0 else n_jobs
+    )
     probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
 
     base = pd.DataFrame({
@@ -121,16 +122,6 @@ def cross_validate(
     return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
 
 
-def _results(calls: list[tuple], n_jobs: int) -> Iterator:
-    """Run calls of `joblib.delayed` on the cluster where one is named, else in `n_jobs` processes; in any order."""
-    if features.named():
-        yield from (result for _, result in features.run((function, *arguments) for function, arguments, _ in calls))
-        return
-    from joblib import Parallel
-
-    yield from Parallel(n_jobs=min(n_jobs, len(calls)) if n_jobs > 0 else n_jobs, return_as="generator_unordered")(calls)
-
-
 def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """One row of `clips` for each segment."""
     if clips["clip"].duplicated().any():
@@ -142,8 +133,9 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
 
 
-def _run_job(X, y, groups, names, seed, number, estimator, train, test):
+def _run_job(X, *, y, groups, names, job):
     """Train on some rows and predict others: `(seed, fold), probabilities`."""
+    seed, number, estimator, train, test = job
     with features.one_thread():
         estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
         judged = estimator.predict_proba(X[test])

@@ -1,23 +1,20 @@
-"""Work on a Dask cluster, where one is named; without, everything runs on this machine.
+"""Run independent jobs with joblib: on this machine, or on a Dask cluster where one is named.
 
 `ser run --scheduler ADDRESS` names it, or the environment variable `SER_SCHEDULER`, through which the address reaches the
-notebooks' kernels. It is no parameter of theirs, since where something is computed changes no result. Dask decides which
-worker computes what, and gives the work of one that is lost to another. Workers see the same files under the same paths.
+notebooks' kernels; it changes no result and is no parameter of theirs. Workers see the same files under the same paths.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import mmap
 import os
 import pickle
 import platform
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import CancelledError, Executor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -30,20 +27,21 @@ from ser_utils import SerError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+    from joblib.parallel import ParallelBackendBase
 
 #: Environment variable with the address of the scheduler.
 VARIABLE = "SER_SCHEDULER"
 #: Seconds in which a scheduler must answer, and have a first worker.
 TIMEOUT = 10.0
 
-# Calls handed out before the first result is taken: a thousand parts of features are half a day of audio.
+# Jobs handed out before the first one ends, so that workers that join later find work.
 _AHEAD = 1000
-# openSMILE and torch's random numbers are one to a process, and some workers have several threads.
+# openSMILE and torch's random numbers are global to a process, and some workers have several threads.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 def named() -> str:
-    """Return the address of the scheduler to use; empty when the work is done here."""
+    """Return the address of the scheduler to use; empty when the work is done on this machine."""
     return os.environ.get(VARIABLE, "")
 
 
@@ -76,41 +74,55 @@ def connect(address: str) -> Client:
     return client
 
 
-def run(calls: Iterable[tuple]) -> Iterator[tuple[int, object]]:
-    """Compute calls on the workers.
+def run(jobs: Iterable[Callable], *shared: np.ndarray, n_jobs: int | None = None) -> Iterator:
+    """Call every job with the shared arrays, in parallel, and yield the results in the order in which they come.
 
     Parameters
     ----------
-    calls : iterable of tuple
-        Function and arguments, which are sent to a worker; what `share` returned may be among the arguments.
+    jobs : iterable of callable
+        Taken from the iterable as they are handed out.
+    *shared : ndarray
+        Arguments of every job. A memory-mapped file is opened by each process; another array is copied to every
+        worker of a cluster once, so that it is not lost with one of them.
+    n_jobs : int, optional
+        Processes on this machine. When left out, as many threads as torch may use, at most 16. A cluster uses all of
+        its workers.
 
     Yields
     ------
-    (int, object)
-        Number of a call and its result. It is fetched as soon as it is there: a worker that is lost in the milliseconds
-        before takes it along, and the call is computed again. What must outlive that writes a file (see `store`).
+    object
+        The result of a job. A worker that is lost right after a job takes the result along, and the job runs again:
+        what must not be computed twice writes a file (see `store`).
 
     Raises
     ------
     SerError
-        If a call was lost with several workers, the scheduler is gone, or a worker has other code than this machine.
+        If a job was lost with several workers, the scheduler is gone, or a worker has other code than this machine.
     """
-    from distributed import KilledWorker, as_completed
+    from joblib import Parallel, delayed
+
+    options = {"batch_size": 1, "return_as": "generator_unordered"}
+    if not named():
+        if n_jobs is None:
+            import torch
+
+            options |= {"n_jobs": min(torch.get_num_threads(), 16), "prefer": "threads"}
+        else:
+            options["n_jobs"] = n_jobs
+        with one_thread():
+            yield from Parallel(**options)(delayed(job)(*shared) for job in jobs)
+        return
+    import cloudpickle
+    from distributed import KilledWorker
     from distributed.comm import CommClosedError
 
-    client, waiting, numbers = _client(named()), enumerate(calls), dict[object, int]()
-
-    def send(number: int, call: tuple) -> Future:
-        future = client.submit(_on_worker, _code(), *map(_packed, call), pure=False)
-        numbers[future.key] = number
-        return future
-
+    client = _client(named())
+    arguments = [_place(array, client) for array in shared]
+    # As bytes, a job is unpickled by a worker only: the scheduler would load encoders, and joblib would keep large
+    # arguments on one worker, to be lost with it.
+    calls = (delayed(_on_worker)(_code(), cloudpickle.dumps(job), *arguments) for job in jobs)
     try:
-        ready = as_completed([send(*numbered) for numbered in itertools.islice(waiting, _AHEAD)], loop=client.loop)
-        for future in ready:
-            yield numbers.pop(future.key), future.result()
-            for numbered in itertools.islice(waiting, 1):
-                ready.add(send(*numbered))
+        yield from Parallel(**options, backend=_backend(client), pre_dispatch=_AHEAD)(calls)
     except KilledWorker as error:
         raise SerError(
             f"a part of the work was lost with {error.allowed_failures + 1} workers of {named()}, one after the other, "
@@ -120,42 +132,51 @@ def run(calls: Iterable[tuple]) -> Iterator[tuple[int, object]]:
         raise SerError(f"the scheduler at {named()} is gone: start it and run again; what is done is kept") from None
 
 
-def in_order(pool: Executor, calls: Iterable[tuple], ahead: int) -> Iterator:
-    """Compute calls (function and arguments) in a pool and yield their results in order, running only so many ahead."""
-    pending: deque = deque()
-    for function, *arguments in calls:
-        pending.append(pool.submit(function, *arguments))
-        if len(pending) > ahead:  # so that results cannot pile up
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+def _backend(client: Client) -> ParallelBackendBase:
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        """joblib's backend without two faults of version 1.6."""
+
+        def effective_n_jobs(self, n_jobs):  # with one worker, joblib would leave it idle and compute in this process
+            return max(2, super().effective_n_jobs(n_jobs))
+
+        def submit(self, func, callback=None):
+            future = super().submit(func, callback)
+            # joblib would wait forever for a call that Dask has given up (KilledWorker).
+            future.add_done_callback(lambda done: done.exception() and callback(done.exception()))
+            return future
+
+    return Backend(client=client)
 
 
-def share(array: np.ndarray) -> _Mapped | Future:
-    """Make an array ready to be an argument of many calls.
-
-    A memory-mapped file is opened where it is needed. Anything else is copied to every worker once, so that no array is
-    lost with the worker that holds it.
-    """
+def _place(array: np.ndarray, client: Client) -> bytes | Future:
+    """Where workers find an array: a pickled call that opens its file, or a copy on each of them."""
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):  # all of a file, not a piece cut out of one
-        return _Mapped(array)
-    return _client(named()).scatter(np.asarray(array), broadcast=True, hash=False)
+        order = "C" if array.flags.c_contiguous else "F"
+        return pickle.dumps(partial(np.memmap, array.filename, array.dtype, "r", array.offset, array.shape, order))
+    return client.scatter(np.asarray(array), broadcast=True, hash=False)
 
 
-class _Mapped:
-    """A memory map that is sent as the place of its file."""
+def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
+    from joblib import parallel_config
 
-    def __init__(self, array: np.memmap):
-        self.array = array
-
-    def __reduce__(self):
-        array, order = self.array, "C" if self.array.flags.c_contiguous else "F"
-        return np.memmap, (array.filename, array.dtype, "r", array.offset, array.shape, order)
+    if code != _code():  # what it computes would be filed under an address that stands for other code
+        raise SerError(
+            f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"
+        )
+    arrays = [pickle.loads(value)() if isinstance(value, bytes) else value for value in shared]
+    # Sequential: joblib offers a job the whole cluster, where its parts would wait for workers that wait for this lock.
+    with _ONE_AT_A_TIME, one_thread(), parallel_config("sequential"):
+        return pickle.loads(job)(*arrays)
 
 
 @contextmanager
 def one_thread():
-    """Hold BLAS, OpenMP and torch to one thread: sums in another order would change last digits with the number of jobs."""
+    """Limit BLAS, OpenMP and torch to one thread, so that no digit of a sum depends on the number of jobs.
+
+    It is quicker, too: on two busy cores, a model call that shares them took three times as long as one core alone.
+    """
     from threadpoolctl import threadpool_limits
 
     before = os.environ.get("OMP_NUM_THREADS")
@@ -182,21 +203,3 @@ def _code() -> str:
     """Hash of this package's sources, as they are when a process first computes something."""
     sources = sorted(Path(ser_utils.__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-
-
-def _packed(value):
-    """Pickle here what only a worker shall unpickle: the scheduler would load encoders and read mapped files."""
-    import cloudpickle
-    from distributed import Future
-
-    return value if isinstance(value, Future) else partial(pickle.loads, cloudpickle.dumps(value))
-
-
-def _on_worker(code: str, *call: Any) -> Any:
-    if code != _code():  # what it computes would be filed under an address that stands for other code
-        raise SerError(
-            f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"
-        )
-    function, *arguments = (value() if isinstance(value, partial) else value for value in call)
-    with _ONE_AT_A_TIME, one_thread():  # as in the threads and processes of this machine: the same bytes
-        return function(*arguments)

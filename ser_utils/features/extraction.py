@@ -1,12 +1,11 @@
-"""Features of segments as arrays on disk, row i for row i of the segments table.
+"""Features of segments: frames of an encoder, log-mel spectrograms, eGeMAPS functionals.
 
-What is computed once is kept (see `store`): frames of an encoder, log-mel spectrograms, eGeMAPS functionals.
+They are arrays on disk (see `store`); row i belongs to row i of the segments table.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from ser_utils.encoders import Encoder
 
-#: Frames of a segment where segments differ in length (whole clips): its own are averaged into so many equal bins.
+#: Number of equal bins into which frames are averaged where segments differ in length (whole clips).
 WHOLE_CLIP_BINS = 100
 #: Bands of the log-mel spectrograms.
 MEL_BANDS = 64
@@ -51,12 +50,12 @@ def extract(
     layers : sequence of int, optional
         The encoder's recommended layer when left out.
     bins : int, optional
-        Average the frames of a segment into so many equal bins. When left out, segments of one length keep their
+        Average the frames of a segment into this number of equal bins. When left out, segments of one length keep their
         frames, and segments of different lengths (whole clips) get `WHOLE_CLIP_BINS`.
     cache : path, optional
         Folder of the arrays; `data/interim/features` of the repository when left out.
     progress : bool
-        Show a bar, in seconds of audio.
+        Show a progress bar, in seconds of audio.
 
     Returns
     -------
@@ -72,29 +71,16 @@ def extract(
     samples = _samples(segments)
     bins = _bins(samples, bins)
     frames = bins or encoder.frames(int(samples[0]))
-    shape = (frames, encoder.dims) if len(wanted) == 1 else (len(wanted), frames, encoder.dims)
     return stored(
-        "frames",
-        {**_settings(encoder, wanted), "bins": bins},
-        clips,
-        segments,
-        row_shape=shape,
-        dtype="float16",
-        samples=samples,
+        "frames", {**_settings(encoder, wanted), "bins": bins}, clips, segments,
+        row_shape=_row_shape(encoder, wanted, frames), dtype="float16", samples=samples,
         compute=partial(_encoded, encoder=encoder, layers=wanted, frames=frames, bins=bins),
-        cache=cache,
-        progress=f"{encoder.name}, layer {', '.join(map(str, wanted))}" if progress else None,
-    )
+        cache=cache, progress=f"{encoder.name}, layer {', '.join(map(str, wanted))}" if progress else None,
+    )  # fmt: skip
 
 
 def _encoded(
-    clips: pd.DataFrame,
-    segments: pd.DataFrame,
-    *,
-    encoder: Encoder,
-    layers: tuple[int, ...],
-    frames: int,
-    bins: int | None,
+    clips: pd.DataFrame, segments: pd.DataFrame, *, encoder: Encoder, layers: tuple[int, ...], frames: int, bins: int | None
 ) -> np.ndarray:
     waves = list(audio.read_segments(clips, segments))
     result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
@@ -115,8 +101,8 @@ def crop_from_whole(
 ) -> np.memmap:
     """Cut the frames of segments out of their whole clip's frames.
 
-    **This leaks.** The encoder's attention lets every frame see the whole clip, so such a segment knows what lies
-    outside of it. Notebook 05 measures how much that flatters short segments; use `extract` for anything else.
+    **This leaks.** Through the encoder's attention every frame depends on the whole clip, and so on what lies outside of
+    its segment. Notebook 05 measures how much that raises the scores of short segments; use `extract` for anything else.
 
     Parameters
     ----------
@@ -137,21 +123,13 @@ def crop_from_whole(
     samples = _samples(segments)
     if np.ptp(samples):
         raise SerError("segments of different lengths cannot be cut out of whole clips: cut segments of one length.")
-    frames = encoder.frames(int(samples[0]))
-    shape = (frames, encoder.dims) if len(wanted) == 1 else (len(wanted), frames, encoder.dims)
     return stored(
-        "frames-cut-from-whole-clips",
-        _settings(encoder, wanted),
-        clips,
-        segments,
-        row_shape=shape,
-        dtype="float16",
-        samples=samples,
-        groups=list(_rows_by_clip(segments).values()),
+        "frames-cut-from-whole-clips", _settings(encoder, wanted), clips, segments,
+        row_shape=_row_shape(encoder, wanted, encoder.frames(int(samples[0]))), dtype="float16", samples=samples,
         compute=partial(_cropped, encoder=encoder, layers=wanted, samples=int(samples[0])),
-        cache=cache,
-        progress=f"{encoder.name}, whole clips" if progress else None,
-    )
+        groups=list(_rows_by_clip(segments).values()),
+        cache=cache, progress=f"{encoder.name}, whole clips" if progress else None,
+    )  # fmt: skip
 
 
 def _cropped(
@@ -199,17 +177,10 @@ def log_mel(
     samples = _samples(segments)
     bins = _bins(samples, bins)
     return stored(
-        "log-mel",
-        {"bands": MEL_BANDS, "bins": bins},
-        clips,
-        segments,
-        row_shape=(MEL_BANDS, bins or int(samples[0]) // 160 + 1),
-        dtype="float16",
-        samples=samples,
-        compute=partial(_log_mels, bins=bins),
-        cache=cache,
-        progress="log-mel spectrograms" if progress else None,
-    )
+        "log-mel", {"bands": MEL_BANDS, "bins": bins}, clips, segments,
+        row_shape=(MEL_BANDS, bins or int(samples[0]) // 160 + 1), dtype="float16", samples=samples,
+        compute=partial(_log_mels, bins=bins), cache=cache, progress="log-mel spectrograms" if progress else None,
+    )  # fmt: skip
 
 
 def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
@@ -260,9 +231,8 @@ def functionals(
 ) -> np.memmap:
     """Compute the eGeMAPSv02 functionals of every segment with openSMILE (Eyben et al. 2016).
 
-    A segment shorter than half a second is repeated until it lasts so long, as openSMILE needs some frames.
-    Functionals that do not exist (of voiced stretches where nothing is voiced) are 0, as openSMILE writes them where
-    it knows; infinite ones become the largest float32.
+    A segment shorter than half a second is repeated up to that length, since openSMILE needs some frames. Functionals
+    that are not defined, such as those of voiced stretches in silence, are 0; infinite ones become the largest float32.
 
     Parameters
     ----------
@@ -276,28 +246,11 @@ def functionals(
     memmap, shape=(segments, 88), float32
         In the order of `functional_names`.
     """
-    from joblib import Parallel, delayed
-
-    def in_processes(calls: Iterable[tuple]) -> Iterator[np.ndarray]:
-        calls = iter(calls)
-        first = list(itertools.islice(calls, 2))
-        # Copies of a process start slowly: a few segments are quicker here.
-        run = Parallel(n_jobs=n_jobs if len(first) > 1 else 1, return_as="generator")
-        yield from run(delayed(function)(*own) for function, *own in itertools.chain(first, calls))
-
     return stored(
-        "functionals",
-        {"set": "eGeMAPSv02"},
-        clips,
-        segments,
-        row_shape=(len(functional_names()),),
-        dtype="float32",
-        samples=_samples(segments),
-        compute=_functionals,
-        here=in_processes,
-        cache=cache,
-        progress="eGeMAPS functionals" if progress else None,
-    )
+        "functionals", {"set": "eGeMAPSv02"}, clips, segments,
+        row_shape=(len(functional_names()),), dtype="float32", samples=_samples(segments),
+        compute=_functionals, n_jobs=n_jobs, cache=cache, progress="eGeMAPS functionals" if progress else None,
+    )  # fmt: skip
 
 
 def functional_names() -> tuple[str, ...]:
@@ -340,7 +293,7 @@ def _equal_lengths(waves: list[np.ndarray]) -> list[list[int]]:
 
 
 def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
-    """Average frames (…, frames, dims) into equal bins; a few frames are repeated to fill more bins."""
+    """Average frames (…, frames, dims) into equal bins; frames are repeated where there are more bins."""
     if bins is None:
         return frames
     import torch
@@ -357,10 +310,10 @@ def _at_least(wave: np.ndarray, samples: int) -> np.ndarray:
     return np.tile(wave, -(-samples // wave.shape[-1]))[..., :samples]
 
 
+def _row_shape(encoder: Encoder, layers: tuple[int, ...], frames: int) -> tuple[int, ...]:
+    return (frames, encoder.dims) if len(layers) == 1 else (len(layers), frames, encoder.dims)
+
+
 def _settings(encoder: Encoder, layers: tuple[int, ...]) -> dict:
-    return {
-        "encoder": encoder.name,
-        "fingerprint": encoder.fingerprint,
-        "layers": list(layers),
-        "precision": encoder.precision,
-    }
+    own = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "precision": encoder.precision}
+    return own | {"layers": list(layers)}

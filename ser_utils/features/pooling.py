@@ -42,22 +42,20 @@ def normalise_by_speaker(
 ) -> np.ndarray:
     """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
 
-    This is the condition "per-speaker". It uses no labels, but it does use all recordings of a test speaker, so it
-    supposes that a system may listen to a speaker for a while before it judges. With `reference` it listens to some
-    rows only, such as a minute of neutral speech.
+    This is the condition "per-speaker". It uses no labels, but it needs recordings of a test speaker before the first
+    prediction: all of them, or with `reference` some of them, such as a minute of neutral speech.
 
     Parameters
     ----------
     X : ndarray, shape=(n, dims) or (n, frames, dims)
         May be a memory-mapped float16 array; it is read in pieces.
     speakers : sequence of str, length n
-        The speaker of each row.
     axis : int
         Axis of the dimensions: -1 for frames, 1 for log-mel spectrograms.
     reference : sequence of bool, length n, optional
-        The rows that statistics are taken from; all of them when left out.
+        Rows that statistics are taken from; all when left out.
     out : ndarray, optional
-        Array for the result, for instance a `numpy.memmap`; a new one in memory, of the type of `X`, when left out.
+        Array for the result, such as a `numpy.memmap`; a new one of the type of `X` when left out.
 
     Returns
     -------
@@ -67,13 +65,13 @@ def normalise_by_speaker(
     Raises
     ------
     ValueError
-        If there is not one speaker for every row.
+        If there is not one speaker per row.
     SerError
         If a speaker has no reference row.
     """
     names, speaker_of_row = np.unique(np.asarray(speakers, dtype=object).astype(str), return_inverse=True)
     if len(speaker_of_row) != len(X):
-        raise ValueError(f"{len(speaker_of_row)} speakers for {len(X)} rows: one a row is needed.")
+        raise ValueError(f"{len(speaker_of_row)} speakers for {len(X)} rows: one per row is needed.")
     out = np.empty(X.shape, X.dtype) if out is None else out
     over = tuple(i for i in range(X.ndim) if i != axis % X.ndim)
     usable = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
@@ -89,7 +87,7 @@ def normalise_by_speaker(
             total = total + piece.sum(axis=over, keepdims=True)
             count += piece.size / piece.shape[axis]
         mean = total / count
-        for rows in pieces:  # a second pass, since a difference of large squares loses small deviations
+        for rows in pieces:  # a second pass, since a difference of large squares is inexact
             squares = squares + ((np.asarray(X[rows], np.float64) - mean) ** 2).sum(axis=over, keepdims=True)
         deviation = np.sqrt(squares / count)
         deviation[deviation <= 1e-6 * np.abs(mean) + 1e-12] = np.inf
@@ -99,15 +97,15 @@ def normalise_by_speaker(
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    """Half precision, as features lie on disk: any shape, float16; what float16 cannot hold becomes its largest value."""
-    import torch  # which rounds ten times as fast as numpy, and alike
+    """Round to float16, as features are stored; values that it cannot represent become the largest that it can."""
+    import torch  # ten times as fast as numpy, with the same result
 
-    # Some large encoders have a few dimensions in the thousands; half precision must not make them infinite.
+    # Some large encoders have a few dimensions in the thousands; float16 must not make them infinite.
     return torch.from_numpy(np.ascontiguousarray(values)).clamp(-_MAX_HALF, _MAX_HALF).half().numpy()
 
 
 def _pieces(array: np.ndarray, rows: np.ndarray | None = None, most: int = 32_000_000) -> Iterator[np.ndarray]:
-    """Indices of rows in runs of about `most` bytes as float32."""
+    """Split rows into pieces of about `most` bytes as float32."""
     rows = np.arange(len(array)) if rows is None else rows
     step = max(1, int(most // (4 * max(1, int(np.prod(array.shape[1:]))))))
     return (rows[first : first + step] for first in range(0, len(rows), step))

@@ -1,9 +1,8 @@
 """Arrays on disk under an address made of all that they depend on.
 
 The address is a hash of the audio's content, the segments, the settings (an encoder's fingerprint among them) and
-`CODE_VERSION`. Changing any of them leads to another array, so nothing stale is ever read. An array is written in
-parts beside a journal of the parts that are done; a killed run goes on where it stopped, and the array takes its
-final name only when it is whole.
+`CODE_VERSION`. Changing any of them leads to another array, so nothing stale is ever read. Parts of an array are files,
+which are joined in the end; a killed run goes on with the parts that are missing.
 """
 
 from __future__ import annotations
@@ -12,18 +11,17 @@ import contextlib
 import ctypes
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -40,11 +38,12 @@ _COMPUTE = ("opensmile", "soxr", "torchaudio")
 #: Where arrays are kept unless another folder is given.
 CACHE = ROOT / "data" / "interim" / "features"
 
-# A part is short enough to lose little when killed, and long enough to hide what writing and its journal cost. Few
-# recordings make shorter ones, so that all cores have something to do until the end.
+# A part is short enough to lose little when killed, and long enough to hide what writing costs. Parts of a small corpus
+# are shorter, so that all cores have work until the end.
 _PART_SECONDS = (8.0, 64.0)
 _PARTS = 16
 _PART_BYTES = 32e6
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _NO_ENTRY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -72,28 +71,10 @@ def split(samples: np.ndarray, row_bytes: int, groups: list[np.ndarray] | None =
     for group in groups:
         rows.extend(group)
         seconds += float(samples[group].sum()) / audio.SAMPLE_RATE
-        if seconds >= wanted or len(rows) * row_bytes >= _PART_BYTES:
+        if seconds >= wanted or len(rows) * row_bytes >= _PART_BYTES or group is groups[-1]:
             parts.append(Part(np.array(rows), seconds))
             rows, seconds = [], 0.0
-    return [*parts, Part(np.array(rows), seconds)] if rows else parts
-
-
-def in_threads(calls: Iterable[tuple]) -> Iterator[np.ndarray]:
-    """Compute calls (function and arguments) in as many threads as torch may use, each with one thread of its own.
-
-    A thread reads and decodes while another runs the model, and small operations need no co-operation of cores: on two
-    busy cores, one model call that shares them was three times slower than one core alone. One computing thread a
-    part also makes the result independent of how many there are.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(min(threads, 16), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield from cluster.in_order(pool, calls, threads + 1)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(threads)  # a library's own setting is global
+    return parts
 
 
 def give_back_memory() -> None:
@@ -112,80 +93,47 @@ def stored(
     dtype: str,
     samples: np.ndarray,
     compute: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray],
-    here: Callable[[Iterable[tuple]], Iterator[np.ndarray]] = in_threads,
+    n_jobs: int | None = None,
     groups: list[np.ndarray] | None = None,
     cache: str | Path | None,
     progress: str | None,
 ) -> np.memmap:
-    """Return an array from the cache; compute what is missing of it first, on the cluster where one is named.
+    """Return an array from the cache, read-only; compute what is missing of it first.
 
-    Parameters
-    ----------
-    kind : str
-        What the array is, part of its folder's name.
-    settings : dict
-        All that the numbers depend on besides the audio. "encoder" is only written down: another name for the same
-        weights is the same array.
-    clips, segments : DataFrame
-    row_shape : tuple of int
-        Shape of one segment's features.
-    dtype : str
-    samples : ndarray, shape=(segments,)
-        Length of each segment.
-    compute : callable
-        Takes the segments of a part and a clips table that holds their clips (`clip` and `path`), returns their
-        features. It is sent to other processes.
-    here : callable
-        Computes calls on this machine and yields their results in order.
-    groups : list of ndarray, optional
-        Rows that must be computed together.
-    cache : path, optional
-    progress : str, optional
-        Title of the progress bar; none when left out.
-
-    Returns
-    -------
-    memmap, shape=(segments, *row_shape)
-        Read-only.
+    `kind` and `settings` are all that the numbers depend on besides audio and segments; the setting "encoder" is only
+    written down, since another name for the same weights gives the same array. `row_shape` and `dtype` are those of one
+    segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`) and
+    segments, and returns their features; it is sent to other processes. Rows of one of the `groups` are computed together.
+    `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
     Raises
     ------
     SerError
-        If the disk is full (what is done is kept), or the cache cannot be written.
+        If the disk is full (what is done is kept; the array and its parts need room at once), or the cache cannot be
+        written.
     """
-    from filelock import FileLock, Timeout
-
     cache = CACHE if cache is None else Path(cache)
     shape = (len(segments), *row_shape)
+    about = {"kind": kind, **settings, "shape": shape, "dtype": dtype, "code_version": CODE_VERSION}
+    paths = clips[["clip", "path"]].set_index("clip", drop=False)
+
+    def job(file: Path, part: Part) -> Callable[[], float]:
+        own = segments.iloc[part.rows]
+        tables = paths.loc[own["clip"].unique()].reset_index(drop=True), own
+        return partial(_write_part, file, np.dtype(dtype), part.seconds, compute, *tables)
+
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # The name that an encoder goes by does not change its frames.
         identity = {key: value for key, value in settings.items() if key != "encoder"}
-        key = _key({"kind": kind, "shape": shape, **identity}, clips, segments, cache)
-        folder = cache / f"{kind}-{key}"
+        folder = cache / f"{kind}-{_key({'kind': kind, 'shape': shape, **identity}, clips, segments, cache)}"
         array = folder / "array.npy"
         if not array.is_file():
             folder.mkdir(exist_ok=True)
-            # The operating system frees the lock of a process that is killed.
-            lock = FileLock(folder / "lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                print(f"another run is computing {folder.name}; waiting for it", file=sys.stderr)
-                lock.acquire()
-            try:
+            with _locked(folder):
                 if not array.is_file():
-                    about = {"kind": kind, **settings, "shape": shape, "dtype": dtype, "code_version": CODE_VERSION}
                     parts = split(samples, int(np.prod(row_shape)) * np.dtype(dtype).itemsize, groups)
-                    paths = clips[["clip", "path"]].set_index("clip", drop=False)
-
-                    def call(part: Part) -> tuple:
-                        own = segments.iloc[part.rows]
-                        return compute, paths.loc[own["clip"].unique()].reset_index(drop=True), own
-
-                    _fill(folder, about, shape, np.dtype(dtype), parts, call, here, progress)
-            finally:
-                lock.release()
+                    _fill(folder, about, parts, job, n_jobs, progress)
         return np.load(array, mmap_mode="r")
     except OSError as error:
         if error.errno in _NO_ENTRY:
@@ -195,87 +143,78 @@ def stored(
             ) from error
         if error.errno not in _NO_ROOM:
             raise
-        size = np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
+        size = 2 * np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
         raise SerError(
-            f"no room for features in {cache} ({size:.2g} GB): free some or give another cache folder; what is done "
-            f"is kept."
+            f"no room for features in {cache} ({size:.2g} GB): free some or give another cache folder; what is done is kept."
         ) from error
 
 
-def _fill(
-    folder: Path,
-    about: dict,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    parts: list[Part],
-    call: Callable[[Part], tuple],
-    here: Callable[[Iterable[tuple]], Iterator[np.ndarray]],
-    progress: str | None,
-) -> None:
-    """Fill `array.npy` of a folder, starting from what an earlier run left."""
+def _locked(folder: Path) -> contextlib.AbstractContextManager:
+    """Hold a folder's lock, which the operating system frees when a process is killed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another run is computing {folder.name}; waiting for it", file=sys.stderr)
+        return lock.acquire()
+
+
+def _fill(folder: Path, about: dict, parts: list[Part], job: Callable, n_jobs: int | None, progress: str | None) -> None:
+    """Compute the parts that an earlier run has not left, and join all into `array.npy`."""
     from tqdm.auto import tqdm
 
-    partial, journal = folder / "array.partial", folder / "journal"
-    head = _header(shape, dtype)
-    row_bytes = int(np.prod(shape[1:], dtype=int)) * dtype.itemsize
-    size = len(head) + shape[0] * row_bytes
-    done = _done(journal) if partial.is_file() and partial.stat().st_size == size else set()
-    todo = [(i, part) for i, part in enumerate(parts) if i not in done]
-    began, total = time.perf_counter(), sum(part.seconds for part in parts)
-    heard, rest = 0.0, sum(part.seconds for _, part in todo)
-    with partial.open("r+b" if done else "w+b") as file, journal.open("ab" if done else "wb") as log:
-        if not done:
-            _reserve(file, size)
-            file.write(head)
-        bar = tqdm(
-            total=total,
-            initial=total - rest,
-            desc=progress,
-            disable=progress is None,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]",
-        )
-        with bar:
-            if cluster.named():
-                results = _on_cluster(todo, call, folder / "parts", dtype)
-            else:
-                results = zip((i for i, _ in todo), here(call(part) for _, part in todo), strict=True)
-            for i, values in results:
-                part = parts[i]
-                values = np.ascontiguousarray(values, dtype).reshape(len(part.rows), -1)
-                for first, values_of_run in _runs(part.rows, values):
-                    file.seek(len(head) + int(first) * row_bytes)
-                    file.write(values_of_run.tobytes())
-                _flush(file)
-                log.write(b"%d\n" % i)  # only now: the journal never runs ahead of the array
-                _flush(log)
-                bar.update(min(part.seconds, rest - heard))  # sums of seconds differ in their last digit
-                heard += part.seconds
-                bar.set_postfix_str(f"{heard / (time.perf_counter() - began):.0f} × real time")
+    shape, dtype, array = about["shape"], np.dtype(about["dtype"]), folder / "array.partial"
+    _reserve(array, int(np.prod(shape)) * dtype.itemsize)
+    (folder / "parts").mkdir(exist_ok=True)
+    files = [folder / "parts" / f"{i}.npy" for i in range(len(parts))]
+    missing = [i for i, file in enumerate(files) if not file.is_file()]
+    # Processes start slowly: one part is quicker here.
+    jobs = cluster.run((job(files[i], parts[i]) for i in missing), n_jobs=n_jobs if len(missing) > 1 else 1)
+    total = sum(part.seconds for part in parts)
+    initial = total - sum(parts[i].seconds for i in missing)
+    options = {"total": total, "initial": initial, "desc": progress, "disable": progress is None, "bar_format": _BAR}
+    with tqdm(**options, unit=" s of audio", smoothing=0) as bar:
+        for seconds in jobs:
+            bar.update(seconds)
     give_back_memory()
-    about |= {"audio_seconds": round(total, 3), "bytes": size}
-    _write_whole(folder / "index.json", json.dumps(about, indent=1).encode())
-    os.replace(partial, folder / "array.npy")
-    journal.unlink()
-    shutil.rmtree(folder / "parts", ignore_errors=True)
+    _write(array, dtype, shape, ((part.rows, np.load(file)) for part, file in zip(parts, files, strict=True)))
+    about |= {"audio_seconds": round(total, 3), "bytes": array.stat().st_size}
+    with replacing(folder / "index.json") as temporary:
+        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    os.replace(array, folder / "array.npy")
+    shutil.rmtree(folder / "parts")
 
 
-def _on_cluster(
-    todo: list[tuple[int, Part]], call: Callable[[Part], tuple], folder: Path, dtype: np.dtype
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Let workers write parts as files of a shared folder, and read these.
-
-    A part that is done outlives the worker that computed it, and this process, and is not computed again.
-    """
-    folder.mkdir(exist_ok=True)
-    for k, _ in cluster.run((_write_part, folder / str(i), dtype, *call(part)) for i, part in todo):
-        i, _ = todo[k]
-        yield i, np.fromfile(folder / str(i), dtype)
-        (folder / str(i)).unlink()  # asked for the next part, the reader has this one on disk
-
-
-def _write_part(file: Path, dtype: np.dtype, compute: Callable, *tables: pd.DataFrame) -> None:
+def _write_part(file: Path, dtype: np.dtype, seconds: float, compute: Callable, *tables: pd.DataFrame) -> float:
+    """Compute a part into a file of its own, unless it is there; return its seconds of audio."""
     if not file.is_file():
-        _write_whole(file, np.ascontiguousarray(compute(*tables), dtype).tobytes())
+        values = np.ascontiguousarray(compute(*tables), dtype)
+        temporary = file.with_name(f"{uuid.uuid4().hex}.tmp")  # process numbers of two machines may be equal
+        try:
+            _write(temporary, dtype, values.shape, [(np.arange(len(values)), values)])
+            os.replace(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return seconds
+
+
+def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write pieces of an array (numbers of rows, their values) as a .npy file.
+
+    Neither `np.save` nor a memory map says that the disk is full.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with file.open("r+b" if file.exists() else "wb") as output:
+        np.lib.format.write_array_header_1_0(output, header)
+        begin = output.tell()
+        for rows, values in pieces:
+            for row, value in zip(rows.tolist(), values, strict=True):
+                output.seek(begin + row * value.nbytes)
+                output.write(value)
+        output.flush()
+        os.fsync(output.fileno())
 
 
 def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Path) -> str:
@@ -286,7 +225,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
     if missing is not None:
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
     contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
-    code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # a journal counts parts
+    code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # files have numbers of parts
     code["versions"] = {name: metadata.version(name) for name in _COMPUTE}
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
     digest.update("".join(contents[name] for name in names).encode())
@@ -295,7 +234,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
 
 
 def content_hashes(paths: list[str], cache: Path) -> list[str]:
-    """Hash each file's content, remembered in `cache` as long as its size and times stay the same.
+    """Hash the content of files, remembered in `cache` as long as a file's size and times stay the same.
 
     Raises
     ------
@@ -307,7 +246,7 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
         known = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    result, learned = [], False
+    before, result = dict(known), []
     for path in map(os.path.abspath, paths):
         try:
             stat = os.stat(path)
@@ -317,64 +256,22 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
             if entry is None or entry[:3] != stamp:
                 with open(path, "rb") as file:
                     entry = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()[:32]]
-                # A file of this very moment may change again without its times showing it.
-                if time.time_ns() - max(stamp[1:]) > 2_000_000_000:
-                    known[path], learned = entry, True
+                if time.time_ns() - max(stamp[1:]) > 2_000_000_000:  # a file of this moment may change unnoticed
+                    known[path] = entry
         except FileNotFoundError as error:
             raise SerError(f"{path} does not exist: the clips table names it; load the corpus again.") from error
         result.append(entry[3])
-    if learned:
+    if known != before:
         with replacing(store) as temporary:
             temporary.write_text(json.dumps(known), encoding="utf-8")
     return result
 
 
-def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        buffer, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    )
-    return buffer.getvalue()
-
-
-def _reserve(file: BinaryIO, size: int) -> None:
+def _reserve(path: Path, size: int) -> None:
     """Take the room for the whole array now: a full disk is found before hours of work, not after."""
-    try:
-        os.posix_fallocate(file.fileno(), 0, size)
-    except (AttributeError, OSError) as error:  # not on every system, nor on every file system
-        if getattr(error, "errno", None) in _NO_ROOM:
-            raise
-        file.truncate(size)
-
-
-def _done(journal: Path) -> set[int]:
-    """Parts that a journal names; a last line cut off by a kill does not count."""
-    try:
-        lines = journal.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return set()
-    return {int(line) for line in lines[:-1] if line.isdigit()}
-
-
-def _runs(rows: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Split rows into runs of neighbours, which are written at once."""
-    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
-    for run, block in zip(np.split(rows, cuts), np.split(values, cuts), strict=True):
-        yield run[0], block
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one, never a piece."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # a process number is one of one machine only
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            _flush(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:  # not on every system, nor on every file system
+            if getattr(error, "errno", None) in _NO_ROOM:
+                raise

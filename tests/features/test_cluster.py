@@ -13,13 +13,14 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.naive_bayes import GaussianNB
 from small import refused, write_corpus, write_notebook
 from small_encoders import make_model, save_encoder
 
 from ser_utils import SerError, audio, cli, corpora, encoders, evaluation, features, pipeline
-from ser_utils.features import cluster
+from ser_utils.features import cluster, store
 
 pytestmark = pytest.mark.cluster
 
@@ -76,7 +77,7 @@ def computed_by_workers(address: str) -> int:
 
     def finished(dask_scheduler):
         ends = [(key, end) for key, _, end, *_ in dask_scheduler.transition_log]
-        return len({key for key, end in ends if end == "memory" and str(key).startswith("_on_worker")})
+        return len({key for key, end in ends if end == "memory" and "_on_worker" in str(key)})
 
     client = features.connect(address)
     try:
@@ -139,7 +140,7 @@ def test_an_array_in_memory_and_a_mapped_one_reach_the_workers_whole(two_workers
         return type(array).__name__, str(getattr(array, "filename", "")), np.array(array)
 
     for array in (values, *mapped, mapped[0][:, 2]):
-        ((_, (kind, file, seen)),) = features.run([(look, features.share(array))])
+        ((kind, file, seen),) = features.run([look], array)
         np.testing.assert_array_equal(seen, array)
         assert (kind, file) == (("memmap", str(array.filename)) if any(array is m for m in mapped) else ("ndarray", ""))
 
@@ -184,7 +185,7 @@ def test_every_kind_of_features_has_the_same_bytes_from_a_cluster(
 def test_other_weights_under_the_same_name_are_refused_by_the_workers(two_workers, write_tone, tmp_path, monkeypatch):
     model = make_model("wav2vec2")
     encoder = encoders.load(save_encoder(tmp_path / "encoder", model), device="cpu", precision="fp32")
-    with encoders.torch.no_grad():
+    with torch.no_grad():
         model.encoder.layers[0].final_layer_norm.bias += 1
     save_encoder(tmp_path / "encoder", model)
     clips = pd.DataFrame({"clip": ["a"], "path": [str(write_tone())], "duration": [1.0]})
@@ -232,7 +233,7 @@ def slow_part(log: Path, pause: float = 0.0, kill: int | None = None):
 
 
 def fill(clips, segments, compute, cache):
-    return features.stored(
+    return store.stored(
         "test", {}, clips, segments, row_shape=(500,), dtype="float32", samples=np.full(len(segments), 33 * 16_000),
         compute=compute, cache=cache, progress=None,
     )  # fmt: skip
@@ -339,6 +340,20 @@ def test_a_scheduler_that_goes_away_is_one_line_and_what_is_done_is_kept(tmp_pat
     assert bytes_of_array(cache) == bytes_of_array(tmp_path / "here")
 
 
+@pytest.mark.slow
+def test_a_single_worker_does_the_work_and_a_job_that_kills_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")  # else it takes four workers
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with started(tmp_path, workers=1) as (address, (worker,)):
+        monkeypatch.setenv(features.VARIABLE, address)
+        assert list(features.run([os.getpid, os.getpid])) == [worker.pid, worker.pid]
+        with pytest.raises(SerError, match="lost with 1 workers"):
+            list(features.run([die]))
+
+
 # --- what cannot be used -----------------------------------------------------------------------------------------
 
 
@@ -364,4 +379,4 @@ def test_a_worker_with_other_code_computes_nothing(two_workers, monkeypatch):
     monkeypatch.setenv(features.VARIABLE, two_workers)
     monkeypatch.setattr("ser_utils.features.cluster._code", lambda: "other sources")
     with pytest.raises(SerError, match="is not the code of this run"):
-        list(features.run([(os.getpid,)]))
+        list(features.run([os.getpid]))

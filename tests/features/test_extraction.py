@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 from importlib import metadata
 
@@ -338,7 +337,7 @@ def make_array(make_clips, tmp_path):
                     file.write(f"{own.index.tolist()}\n")
             return values[own.index]
 
-        array = features.stored(
+        array = store.stored(
             "test",
             {},
             clips,
@@ -401,11 +400,6 @@ def test_a_run_killed_at_any_moment_resumes_and_ends_with_the_same_bytes(make_ar
         resumed.append(len(computed))
     # The later the kill, the fewer parts are left; kills fell before the first, between all, and after the last.
     assert set(resumed) == {6, 5, 4, 3, 2, 1, 0}
-
-
-def test_a_line_of_the_journal_that_was_cut_off_does_not_count(tmp_path):
-    (tmp_path / "journal").write_bytes(b"0\n11\n1")
-    assert store._done(tmp_path / "journal") == {0, 11}
 
 
 def test_two_runs_at_once_compute_each_part_once(make_array, tmp_path):
@@ -480,9 +474,7 @@ def test_a_run_that_waits_for_another_goes_on_where_that_one_is_killed(make_arra
     first.start()
     wait_for(seen[0].exists)
     second.start()
-    (journal,) = wait_for(lambda: list((tmp_path / "c").glob("*/journal")))
-    wait_for(lambda: journal.read_bytes().count(b"\n") >= 2)
-    done = journal.read_text().split()
+    done = wait_for(lambda: len(found := list((tmp_path / "c").glob("*/parts/*.npy"))) >= 2 and found)
     first.kill()
     second.join(60)
     assert second.exitcode == 0 and file_bytes(tmp_path / "c") == file_bytes(tmp_path / "unbroken")
@@ -522,37 +514,19 @@ def test_an_error_in_a_part_keeps_what_is_done(make_clips, encoder, tmp_path, mo
     np.testing.assert_allclose(frames, alone(clips, segments, encoder, 2), atol=4e-3)
 
 
-def test_computing_runs_only_a_few_parts_ahead_of_writing():
-    threads, started = torch.get_num_threads(), []
-    lock = threading.Lock()
-
-    def compute(part):
-        with lock:
-            started.append(part)
-        return part
-
-    written = 0
-    for value in features.in_threads((compute, part) for part in range(50)):
-        time.sleep(0.005)
-        assert value == written
-        written += 1
-        assert len(started) <= written + threads + 2
-    assert written == 50 and torch.get_num_threads() == threads
-
-
 def test_rows_of_different_lengths_are_sorted_so_that_equal_ones_meet():
     samples = np.array([16_000, 48_000, 16_000, 32_000])
-    (part,) = features.split(samples, 1)
+    (part,) = store.split(samples, 1)
     assert part.rows.tolist() == [0, 2, 3, 1] and part.seconds == 7.0
-    (part,) = features.split(np.full(4, 16_000), 1)
+    (part,) = store.split(np.full(4, 16_000), 1)
     assert part.rows.tolist() == [0, 1, 2, 3]
-    assert [len(part.rows) for part in features.split(np.full(3000, 16_000), 1)] == [64] * 46 + [56]
-    assert len(features.split(np.full(300, 16_000), 40_000_000)) == 300, "large rows make small parts"
+    assert [len(part.rows) for part in store.split(np.full(3000, 16_000), 1)] == [64] * 46 + [56]
+    assert len(store.split(np.full(300, 16_000), 40_000_000)) == 300, "large rows make small parts"
 
 
 def test_few_recordings_make_small_parts_so_that_every_core_has_work_until_the_end():
-    assert [len(part.rows) for part in features.split(np.full(20, 16_000), 1)] == [8, 8, 4]
-    assert [len(part.rows) for part in features.split(np.full(320, 16_000), 1)] == [20] * 16
+    assert [len(part.rows) for part in store.split(np.full(20, 16_000), 1)] == [8, 8, 4]
+    assert [len(part.rows) for part in store.split(np.full(320, 16_000), 1)] == [20] * 16
 
 
 @pytest.mark.slow
