@@ -185,7 +185,7 @@ def one_system(predictions: pd.DataFrame) -> str:
     if len(systems) != 1:
         raise SerError(
             f"{len(systems)} systems in one table ({', '.join(map(str, systems[:6]))}): "
-            "choose one, e.g. predictions[predictions.system == 'segment-cnn']"
+            "choose one, e.g. predictions[predictions.system == 'encoder-cnn']"
         )
     return systems[0]
 

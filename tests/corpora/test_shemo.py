@@ -50,7 +50,7 @@ def test_a_run_on_its_shape_finds_the_shortcut_and_reports_five_and_six_emotions
     assert set(left_out["emotion"]) == {"fear"} and "fear" not in set(clips["emotion"])
     assert len(clips) + len(left_out) <= len(written)
     scores = pd.read_csv(tmp_path / "out" / "reports" / "shemo" / "scores.csv")
-    assert {"egemaps-svm", "egemaps-svm, all emotions", "segment-cnn", "segment-cnn, all emotions"} <= set(
+    assert {"egemaps-svm", "egemaps-lda, all emotions", "encoder-cnn", "encoder-cnn, all emotions"} <= set(
         scores["system"]
     )
     page = (index.parent / "01_data_exploration.html").read_text(encoding="utf-8")

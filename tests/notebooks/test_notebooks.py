@@ -25,7 +25,7 @@ def test_the_scores_have_the_agreed_columns_and_sane_values(quick_run):
     scores = pd.read_csv(quick_run / "reports/demo/scores.csv")
     expected = "corpus,system,encoder,segment_seconds,level,metric,value,low,high,seeds,speakers,clips"
     assert list(scores.columns) == expected.split(",")
-    assert {"majority", "egemaps-svm", "encoder-svm", "spectrogram-cnn", "segment-cnn"} <= set(scores.system)
+    assert {"majority", "egemaps-svm", "encoder-svm", "spectrogram-cnn", "encoder-cnn"} <= set(scores.system)
     assert scores.value.between(0, 1).all()
     assert not scores.duplicated(["system", "encoder", "segment_seconds", "level", "metric"]).any()
     uar = scores[(scores.metric == "uar") & (scores.level == "clip")].set_index("system").value
