@@ -147,21 +147,20 @@ def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = Non
 
 
 def inner_curve(search: pd.DataFrame, *, title: str) -> Axes:
-    """UAR on the inner folds of training speakers against the penalty C; one line per kernel and space of features.
+    """UAR on the inner folds of training speakers against the penalty C, one line per kernel; the best is marked.
 
     Parameters
     ----------
     search : DataFrame
-        `SVM.search_`: `whiten`, `kernel`, `C`, and `uar` as a fraction. The best choice is marked.
+        `SVM.search_`: `kernel`, `C`, and `uar` as a fraction.
     """
     ax = axes_of(6.4, 3.2)
-    for ((kernel, whiten), part), (colour, line, marker) in zip(
-        search.groupby(["kernel", "whiten"], sort=False), CURVE_STYLES, strict=False
-    ):
-        label = f"{kernel} kernel, {'whitened' if whiten else 'standardised'}"
-        ax.plot(part["C"], 100 * part["uar"], color=colour, linestyle=line, marker=marker, markersize=4, label=label)
+    for (kernel, part), (colour, line, marker) in zip(search.groupby("kernel", sort=False), CURVE_STYLES, strict=False):
+        look = dict(color=colour, linestyle=line, marker=marker, markersize=4)
+        ax.plot(part["C"], 100 * part["uar"], label=f"{kernel} kernel", **look)
     best = search.loc[search["uar"].idxmax()]
-    ax.plot(best["C"], 100 * best["uar"], "o", markersize=13, fillstyle="none", color=INK, label=f"chosen: C = {best['C']:g}")
+    look = dict(markersize=13, fillstyle="none", color=INK, linestyle="", label=f"chosen: C = {best['C']:g}")
+    ax.plot(best["C"], 100 * best["uar"], "o", **look)
     ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]", title=title)
     ax.grid(axis="y")
     mark_outside(ax)
