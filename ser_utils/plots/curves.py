@@ -147,19 +147,15 @@ def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = Non
 
 
 def inner_curve(inner: pd.DataFrame, *, chosen: float, title: str) -> Axes:
-    """Score of the inner folds of training speakers against C on a logarithmic axis; mean and each fold.
+    """Score on the inner folds of the training speakers against C on a logarithmic axis; a vertical line at `chosen`.
 
     Parameters
     ----------
     inner : DataFrame
-        One row per value and inner fold: `C`, and `score` as a fraction.
-    chosen : float
-        C in use, marked by a vertical line.
+        One row per value: `C`, and `score` as a fraction.
     """
     ax = axes_of(6.4, 3.2)
-    mean = 100 * inner.groupby("C")["score"].mean()
-    ax.plot(inner["C"], 100 * inner["score"], "o", color=BLUE, markersize=3, alpha=0.4, label="one inner fold")
-    ax.plot(mean.index, mean, "-o", color=BLUE, label="mean of inner folds")
+    ax.plot(inner["C"], 100 * inner["score"], "-o", color=BLUE)
     ax.axvline(chosen, color=PAPER_GREY, linestyle=":", label=f"chosen: C = {chosen:g}")
     ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]", title=title)
     ax.grid(axis="y")

@@ -431,10 +431,10 @@ def test_the_curve_over_labels_names_the_share_at_every_point(scores):
 
 
 def test_the_inner_curve_marks_the_chosen_setting():
-    inner = pd.DataFrame({"C": [0.1, 0.1, 1, 1], "fold": [0, 1, 0, 1], "score": [0.4, 0.5, 0.6, 0.5]})
+    inner = pd.DataFrame({"C": [0.1, 1, 10], "score": [0.45, 0.55, 0.5]})
     ax = plots.inner_curve(inner, chosen=1, title="C")
-    mean = next(line for line in ax.lines if line.get_label() == "mean of inner folds")
-    np.testing.assert_allclose(mean.get_ydata(), [45, 55])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [45, 55, 50])
+    assert list(ax.lines[1].get_xdata()) == [1, 1]
     assert any("chosen: C = 1" in line.get_label() for line in ax.lines)
 
 
