@@ -1,6 +1,7 @@
 """The form of the notebooks, without running them: quick enough for a pre-commit hook."""
 
 import ast
+import inspect
 import json
 import re
 import subprocess
@@ -10,6 +11,8 @@ from importlib.util import find_spec
 import nbformat
 import pytest
 from small import NOTEBOOKS, solutions
+
+from ser_utils import plots
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[p.stem for p in NOTEBOOKS])
 
@@ -68,6 +71,18 @@ def test_every_saved_figure_says_which_clips_it_shows(path):
     calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
     calls = [call for call in calls if call.func.attr == "save_figure"]
     assert calls and not [ast.unparse(call) for call in calls if "clips" not in {k.arg for k in call.keywords}]
+
+
+@every_notebook
+def test_every_figure_is_asked_for_as_its_function_takes_it(path):
+    notebook = nbformat.read(path, 4)
+    source = "\n".join([cell.source for cell in code_cells(notebook)] + solutions(notebook))
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    calls = [call for call in calls if ast.unparse(call.func.value) == "plots"]
+    assert calls
+    for call in calls:
+        named = dict.fromkeys(keyword.arg for keyword in call.keywords)
+        inspect.signature(getattr(plots, call.func.attr)).bind(*call.args, **named)
 
 
 @every_notebook
