@@ -24,50 +24,89 @@ COLUMNS = {
     "emodb": "EMO-DB (German, 4 of 7 emotions)",
 }
 
-#: The system that the repository is about, in bold.
-HEADLINE = plots.display_name("encoder-cnn", encoder="wav2vec2-nano")
+NAMES = {"demo": "the demo", "nemo": "nEMO", "ravdess": "RAVDESS", "emodb": "EMO-DB"}
 
-BLOCK = re.compile(r"(<!-- (results|bench):begin -->\n).*?(<!-- \2:end -->)", flags=re.DOTALL)
+BLOCK = re.compile(r"(<!-- (findings|results|bench):begin -->\n).*?(<!-- \2:end -->)", flags=re.DOTALL)
 
 
-def results_table(figures: Path = REPOSITORY / "figures") -> str:
-    """Clip-level UAR with its interval, one row per system and one column per corpus, as Markdown.
-
-    Parameters
-    ----------
-    figures : Path
-        The folder that holds `<corpus>/scores.csv`.
-
-    Returns
-    -------
-    str
-        A Markdown table; UAR in percent with the 95 % interval over speakers, `–` where a system was not run.
+def read_scores(figures: Path) -> dict[str, pd.DataFrame]:
+    """Clip-level UAR of every system, by corpus.
 
     Raises
     ------
     SerError
         If no corpus has scores yet.
     """
-    columns = {}
-    for corpus, heading in COLUMNS.items():
+    found = {}
+    for corpus in COLUMNS:
         path = figures / corpus / "scores.csv"
-        if not path.exists():
-            continue
-        scores = pd.read_csv(path)
-        uar = scores[(scores.metric == "uar") & (scores.level == "clip")].drop_duplicates("system").set_index("system")
-        heading += f"<br>{int(uar.clips.max())} clips, {int(uar.speakers.max())} speakers"
-        columns[heading] = {
-            system: f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
-            for system, row in uar.iterrows()
-        }
-    if not columns:
+        if path.exists():
+            scores = pd.read_csv(path)
+            clip_level = scores[(scores.metric == "uar") & (scores.level == "clip")]
+            found[corpus] = clip_level.drop_duplicates("system").set_index("system")
+    if not found:
         raise SerError(f"no scores.csv below {figures.name}/: run `make reproduce` first")
-    lines = ["| UAR in %, clip level | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for system in plots.system_order(system for column in columns.values() for system in column):
-        name = plots.display_name(system, encoder="wav2vec2-nano")
-        name = f"**{name}**" if name.split(" · ")[0] == HEADLINE else name
-        lines.append(f"| {name} | " + " | ".join(c.get(system, "–") for c in columns.values()) + " |")
-    return "\n".join(lines) + "\n"
+    return found
+
+
+def results_table(figures: Path = REPOSITORY / "figures") -> str:
+    """Clip-level UAR with its interval, one table per condition, the best of each column in bold, as Markdown.
+
+    Parameters
+    ----------
+    figures : Path
+        The folder that holds `<corpus>/scores.csv`.
+    """
+    scores, parts = read_scores(figures), []
+    for words, ending in (("statistics of the training speakers", ""), ("statistics per speaker", "/speaker")):
+        systems = plots.system_order(
+            {s for table in scores.values() for s in table.index if s.endswith("/speaker") == bool(ending)}
+        )
+        heads = [f"{COLUMNS[c]}<br>{int(t.clips.max())} clips, {int(t.speakers.max())} speakers" for c, t in scores.items()]
+        lines = [f"| UAR in %, {words} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        for system in systems:
+            cells = []
+            for table in scores.values():
+                if system not in table.index:
+                    cells.append("–")
+                    continue
+                row, best = table.loc[system], table.value.reindex(systems).max()
+                value = f"**{100 * row.value:.1f}**" if row.value == best else f"{100 * row.value:.1f}"
+                cells.append(f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]")
+            name = plots.display_name(system.removesuffix("/speaker"), encoder="wav2vec2-nano")
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def findings(figures: Path = REPOSITORY / "figures") -> str:
+    """What came out, in four sentences with numbers from the corpora's scores."""
+    uar = {corpus: 100 * table.value for corpus, table in read_scores(figures).items()}
+
+    def per_corpus(number: Callable[[pd.Series], float]) -> str:
+        return ", ".join(f"{number(values):+.1f} on {NAMES[corpus]}" for corpus, values in uar.items())
+
+    def lead(values: pd.Series, ending: str) -> float:
+        """Best encoder system minus best eGeMAPS system."""
+        own = values[values.index.str.endswith("/speaker") == bool(ending)]
+        trained = own[own.index.str.match(r"encoder-(lda|svm|segment-lda|cnn)(/|$)")]
+        return trained.max() - own[own.index.str.startswith("egemaps-")].max()
+
+    def normalising(values: pd.Series) -> float:
+        pairs = [name for name in values.index if f"{name}/speaker" in values.index]
+        return float((values[[f"{name}/speaker" for name in pairs]].to_numpy() - values[pairs].to_numpy()).mean())
+
+    return "\n".join([
+        "1. **Pre-training.** The segment CNN on the encoder minus the same CNN on the encoder before its first update, in points of UAR: "
+        + per_corpus(lambda v: v["encoder-cnn"] - v["encoder-start-cnn"]) + ".",
+        "2. **Against what experts chose.** The best system on the encoder minus the best on eGeMAPS, which need no training: "
+        + per_corpus(lambda v: lead(v, "")) + "; with statistics per speaker " + per_corpus(lambda v: lead(v, "/speaker")) + ".",
+        "3. **The paper's CNN.** The segment CNN minus LDA on the same segments: "
+        + per_corpus(lambda v: v["encoder-cnn"] - v["encoder-segment-lda"]) + "; with statistics per speaker "
+        + per_corpus(lambda v: v["encoder-cnn/speaker"] - v["encoder-segment-lda/speaker"]) + ".",
+        "4. **The condition.** Statistics per speaker instead of those of the training speakers, averaged over all systems: "
+        + per_corpus(normalising) + ".",
+    ]) + "\n"  # fmt: skip
 
 
 def bench_table(figures: Path = REPOSITORY / "figures") -> str:
@@ -114,7 +153,7 @@ def bench_table(figures: Path = REPOSITORY / "figures") -> str:
 
 
 #: What stands between which markers.
-TABLES: dict[str, Callable[[Path], str]] = {"results": results_table, "bench": bench_table}
+TABLES: dict[str, Callable[[Path], str]] = {"findings": findings, "results": results_table, "bench": bench_table}
 
 
 def update(readme: Path = REPOSITORY / "README.md", figures: Path = REPOSITORY / "figures") -> bool:

@@ -68,14 +68,6 @@ SYSTEM_NAMES: dict[str, str] = {
     "encoder-cnn-ensemble": "segment CNNs averaged, {encoder}",
     "encoder-tuned": "{encoder}, fine-tuned",
 }
-#: Names that notebooks still give to systems, and the names by the rule above.
-_OLDER_NAMES = {
-    "probe, untrained": "encoder-random-lda",
-    "probe, pre-trained": "encoder-lda",
-    "CNN, untrained": "encoder-random-cnn",
-    "CNN, pre-trained": "encoder-cnn",
-    "segment-cnn": "encoder-cnn",
-}
 #: Ends the name of a system with per-speaker statistics.
 PER_SPEAKER = "/speaker"
 
@@ -118,11 +110,11 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
     >>> display_name("encoder-cnn, calibrated"), display_name("seed 1")
     ('segment CNN, encoder · calibrated', 'seed 1')
     """
-    for name in sorted([*SYSTEM_NAMES, *_OLDER_NAMES], key=len, reverse=True):
+    for name in sorted(SYSTEM_NAMES, key=len, reverse=True):
         addition = system.removeprefix(name)
         if addition == system or addition[:1] not in ("", "/", ",", " "):
             continue
-        words = SYSTEM_NAMES[_OLDER_NAMES.get(name, name)].format(encoder=encoder)
+        words = SYSTEM_NAMES[name].format(encoder=encoder)
         addition = addition.replace(PER_SPEAKER, ", per-speaker").strip(", ")
         return f"{words} · {addition}" if addition else words
     return system
@@ -131,7 +123,6 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
 def system_order(systems: Iterable[str]) -> list[str]:
     """The systems with a display name among `systems`, in the order of tables; per-speaker ones come last."""
     rank = {name: i for i, name in enumerate(SYSTEM_NAMES)}
-    rank |= {old: rank[new] for old, new in _OLDER_NAMES.items()}
     known = {system for system in systems if system.removesuffix(PER_SPEAKER) in rank}
     return sorted(known, key=lambda system: (system.endswith(PER_SPEAKER), rank[system.removesuffix(PER_SPEAKER)]))
 

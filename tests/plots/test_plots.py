@@ -38,7 +38,7 @@ def clips():
 def scores():
     rows = [
         (s, level, "uar", v, v - 0.1, v + 0.1, 9, 400)
-        for s, v in (("majority", 1 / 6), ("egemaps-svm", 0.52), ("segment-cnn", 0.6))
+        for s, v in (("majority", 1 / 6), ("egemaps-svm", 0.52), ("encoder-cnn", 0.6))
         for level in ("clip", "segment")
     ]
     return pd.DataFrame(
@@ -124,24 +124,21 @@ def test_emotions_are_listed_by_arousal_and_only_those_present():
     assert plots.emotion_order(["anger", "sadness", "anger", "unknown"]) == ["sadness", "anger"]
 
 
-def test_every_system_of_the_design_has_a_name_of_its_own_and_todays_names_are_known():
-    features, classifiers = ("log-mel", "egemaps", "encoder", "encoder-start", "encoder-random"), ("lda", "svm", "cnn")
+def test_every_system_of_the_design_has_a_name_of_its_own():
+    features, classifiers = ("log-mel", "egemaps", "encoder", "encoder-start", "encoder-random"), ("lda", "svm", "segment-lda", "cnn")
     systems = [f"{f}-{c}" for f in features for c in classifiers]
-    systems += ["majority", "spectrogram-cnn", "spectrogram-cnn-scratch", "encoder-tuned"]
+    systems += ["majority", "spectrogram-cnn", "spectrogram-cnn-free", "spectrogram-cnn-scratch", "spectrogram-cnn-scratch-frozen"]
+    systems += ["encoder-segment-linear", "encoder-cnn-early", "encoder-cnn-ensemble", "encoder-tuned"]
     systems += [f"{s}/speaker" for s in systems]
     names = [plots.display_name(s) for s in systems]
     assert len(set(names)) == len(names) and not set(names) & set(systems)
-    older = {"probe, untrained": "encoder-random-lda", "CNN, pre-trained": "encoder-cnn", "segment-cnn": "encoder-cnn"}
-    for old, new in older.items():
-        assert plots.display_name(old) == plots.display_name(new)
-    assert plots.display_name("segment-cnn 0.25 s") == "segment CNN, encoder · 0.25 s"
-    assert plots.display_name("probe, untrained/speaker") == "linear probe, encoder with random weights · per-speaker"
+    assert plots.display_name("encoder-cnn 0.25 s") == "segment CNN, encoder · 0.25 s"
     assert plots.display_name("egemaps-svms") == "egemaps-svms" and plots.display_name("seed 1") == "seed 1"
 
 
 def test_systems_are_listed_in_one_order_per_speaker_ones_last():
-    given = ["segment-cnn", "seed 1", "encoder-svm/speaker", "encoder-svm", "majority"]
-    assert plots.system_order(given) == ["majority", "encoder-svm", "segment-cnn", "encoder-svm/speaker"]
+    given = ["encoder-cnn", "seed 1", "encoder-svm/speaker", "encoder-svm", "majority"]
+    assert plots.system_order(given) == ["majority", "encoder-svm", "encoder-cnn", "encoder-svm/speaker"]
 
 
 # --- corpora -------------------------------------------------------------------
@@ -319,7 +316,7 @@ def test_systems_with_per_speaker_statistics_stand_below_the_others_under_a_head
 
 def compared(**columns):
     """Comparisons as `evaluation.compare` returns them, with p corrected."""
-    table = {"system": "segment-cnn", "other": "majority", "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.01, "speakers": 9}
+    table = {"system": "encoder-cnn", "other": "majority", "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.01, "speakers": 9}
     return pd.DataFrame(table | columns)
 
 
