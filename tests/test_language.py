@@ -9,7 +9,9 @@ import pytest
 from conftest import REPOSITORY
 
 #: Rooms whose docstrings and comments are checked; add a room once it is clean.
-ROOMS = ("corpora", "features", "evaluation", "analysis", "plots")
+ROOMS = (
+    "corpora", "encoders", "features", "models", "evaluation", "analysis", "plots", "pretraining", "recognizer", "pipeline",
+)  # fmt: skip
 
 #: "a row a clip" means "one row per clip". Words that start another kind of phrase ("one or a few") are no nouns.
 NO_NOUN = "and|as|by|for|from|has|if|in|is|nor|of|on|or|so|than|that|to|was|when|where|which|with|without"

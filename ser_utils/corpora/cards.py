@@ -3,8 +3,6 @@
 Figures and judgements come from the publication that `citation` names, unless a card says otherwise.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from dataclasses import dataclass
@@ -13,14 +11,8 @@ from pathlib import Path
 from ser_utils import ROOT, SerError, digest
 
 #: Downloads go to these hosts and to nowhere else, redirections included. A leading dot stands for all hosts below.
-HOSTS = (
-    "zenodo.org",
-    "github.com",
-    "codeload.github.com",
-    ".githubusercontent.com",
-    "www.dropbox.com",
-    ".dropboxusercontent.com",
-)
+HOSTS = ("zenodo.org", "github.com", "codeload.github.com", ".githubusercontent.com", "www.dropbox.com",
+         ".dropboxusercontent.com")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,14 +24,13 @@ class Archive:
     urls : tuple of str
         Tried in turn.
     hash : str or None
-        `"md5:…"` or `"sha256:…"`. None: none is published, or the file is made afresh for each download, as GitHub's
-        archives are.
+        `"md5:…"` or `"sha256:…"`; None where none is published, or each download is another file, as from GitHub.
     folder : str
         Where the content goes below the corpus's folder.
     size : int or None
         In bytes, where known.
     copies_differ : bool
-        Copies with other bytes exist (ShEMO's on Dropbox): another hash is only warned of, the recordings' names decide.
+        Copies with other bytes exist (ShEMO's on Dropbox): another hash only warns, the recordings' names decide.
     """
 
     urls: tuple[str, ...]
@@ -103,10 +94,10 @@ class Corpus:
 
 
 def _read(file: Path) -> dict[str, Corpus]:
-    """Read the cards; lists become tuples, so that a card can be compared and used as a key."""
+    """Read the cards; lists become tuples, so that cards can be compared and hashed."""
     corpora = {}
     for name, entry in tomllib.loads(file.read_text(encoding="utf-8")).items():
-        archives = tuple(Archive(**{**archive, "urls": tuple(archive["urls"])}) for archive in entry.pop("archives", ()))
+        archives = tuple(Archive(**archive | {"urls": tuple(archive["urls"])}) for archive in entry.pop("archives", ()))
         lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
         corpora[name] = Corpus(name=name, archives=archives, **{**entry, **lists})
     return corpora
@@ -117,12 +108,9 @@ CORPORA: dict[str, Corpus] = _read(Path(__file__).with_name("cards.toml"))
 
 
 def card(corpus: str | Path) -> Corpus:
-    """Tell what a corpus is, by its name or by the path of a CSV.
+    """The card of a corpus, by its name or by the path of a CSV.
 
-    Raises
-    ------
-    SerError
-        If it is neither a known name nor a path that ends in `.csv`.
+    Raises SerError if it is neither a known name nor a path that ends in `.csv`.
 
     Examples
     --------
@@ -132,15 +120,9 @@ def card(corpus: str | Path) -> Corpus:
     if str(corpus) in CORPORA:
         return CORPORA[str(corpus)]
     if str(corpus).lower().endswith(".csv"):
-        stem = Path(corpus).stem
-        return Corpus(
-            name=stem,
-            title=Path(corpus).name if stem in CORPORA else stem,  # demo.csv is not the demo corpus
-            language="unknown",
-            description=f"Recordings listed in {Path(corpus).name}",
-            licence="unknown",
-            citation="none given",
-        )
+        stem, name = Path(corpus).stem, Path(corpus).name
+        title = name if stem in CORPORA else stem  # demo.csv is not the demo corpus
+        return Corpus(stem, title, "unknown", f"Recordings listed in {name}", licence="unknown", citation="none given")
     raise SerError(f"Unknown corpus '{corpus}': known are {', '.join(CORPORA)}, or the path of a .csv file.")
 
 
@@ -168,20 +150,12 @@ def slug(corpus: str | Path) -> str:
 
 
 def default_folder(name: str) -> Path:
-    """Say where a corpus lies when no folder is given: `data/demo`, else `data/raw/<name>`."""
+    """Where a corpus lies when no folder is given: `data/demo`, else `data/raw/<name>`."""
     return ROOT / "data" / "demo" if name == "demo" else ROOT / "data" / "raw" / name
 
 
 def announcement(name: str, folder: str | Path | None = None) -> str:
-    """Describe what `fetch` will download, for people to read before it starts.
-
-    Parameters
-    ----------
-    name : str
-        A name in `CORPORA`.
-    folder : str or Path, optional
-        Where it is to go.
-    """
+    """What `fetch` will download (licence, citation, size, addresses), for people to read before it starts."""
     known = card(name)
     lines = [
         f"{known.title}: {known.description}",

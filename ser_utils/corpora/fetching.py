@@ -1,7 +1,5 @@
 """From the internet to a folder: download a corpus, verify it, unpack it safely."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -31,20 +29,18 @@ def fetch(
 ) -> Path:
     """Download a corpus, verify it and unpack it.
 
-    The folder appears when everything is unpacked and its recordings are those of the corpus, or not at all. Downloads are
-    kept in `.<folder>-download` beside it until then, so that a second attempt resumes them.
+    The folder appears whole, with the recordings of the corpus, or not at all. Downloads are kept in
+    `.<folder>-download` beside it until then, so that a second attempt resumes them.
 
     Parameters
     ----------
     name : str
         A name in `CORPORA` that has archives.
     folder : str or Path, optional
-        Where to put it; `data/raw/<name>` of the repository when left out. What is there already is left alone.
+        Where to put it; `data/raw/<name>` of the repository by default. A corpus that is there already is left alone.
     source : sequence of str or Path
-        Used instead of downloading: the archives, a folder that holds them, or a folder of unpacked recordings. It is
-        verified in the same way and copied.
-    progress : bool
-        Draw a progress bar.
+        Used instead of downloading, verified in the same way and copied: the archives, a folder that holds them, or a
+        folder of unpacked recordings.
 
     Returns
     -------
@@ -54,7 +50,7 @@ def fetch(
     Raises
     ------
     SerError
-        In one line, if the download, the checksum, the archive or the recordings are not as they should be.
+        If the download, the checksum, the archive or the recordings are not as they should be.
     """
     known = card(name)
     if not known.archives:
@@ -76,9 +72,7 @@ def fetch(
         with FileLock(downloads / ".lock", timeout=0):
             _assemble(known, folder, downloads, [Path(path).expanduser() for path in source], progress)
     except Timeout:
-        raise SerError(
-            f"Another `ser fetch` is working in {downloads}: wait for it, or choose another --dir."
-        ) from None
+        raise SerError(f"Another `ser fetch` is working in {downloads}: wait, or choose another --dir.") from None
     except OSError as error:  # no space left, a folder that cannot be written
         reason = error.strerror or str(error)
         raise SerError(
@@ -148,15 +142,10 @@ def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive
     found = {names[path.name]: path for path in files}
     lacking = [name for name, archive in names.items() if archive not in found and not archive.optional]
     if lacking:
-        raise SerError(
-            f"--from lacks {', '.join(lacking)} of {known.title}: give all archives, or the folder they are in."
-        )
+        raise SerError(f"--from lacks {', '.join(lacking)} of {known.title}: give all archives, or their folder.")
     for archive, file in found.items():
         _check_hash(known, archive, file)
     return None, found
-
-
-# --- downloading -------------------------------------------------------------------------------------------------
 
 
 def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> Path | None:
@@ -203,29 +192,19 @@ def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
     if pooch.file_hash(str(file), alg=algorithm) == expected:
         return
     if not archive.copies_differ:
-        raise SerError(
-            f"{known.title}: {file.name} does not have the published checksum ({archive.hash}): get another copy."
-        )
+        wrong = f"{file.name} does not have the published checksum ({archive.hash})"
+        raise SerError(f"{known.title}: {wrong}: get another copy.")
     warnings.warn(
         f"{known.title}: {file.name} is not byte for byte the authors' ({archive.hash}); its recordings decide.",
         stacklevel=6,
     )
 
 
-# --- unpacking ---------------------------------------------------------------------------------------------------
-
-
 def _unpack(file: Path, folder: Path) -> None:
-    """Unpack a zip file into a folder, refusing entries that would land elsewhere.
+    """Unpack a zip file into a folder, without a single top folder (`nEMO-<commit>/`); unsafe entries are refused.
 
-    A single top folder (`nEMO-<commit>/`, or `female/` of `female.zip`) is taken off.
-
-    Raises
-    ------
-    SerError
-        If an entry is unsafe, or the whole is too large.
-    zipfile.BadZipFile
-        If the archive is damaged or is none.
+    SerError if an entry would land elsewhere or the whole is too large, BadZipFile if the archive is damaged or is
+    none.
     """
     try:
         with zipfile.ZipFile(file) as archive:

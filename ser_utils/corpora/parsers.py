@@ -1,10 +1,7 @@
-"""One small parser per corpus: what its file names and metadata say of each recording.
+"""One small parser per corpus: what file names and metadata say of each recording. No sound file is opened.
 
-A parser opens no sound file. Recordings may be `.wav`, `.flac` or `.ogg` (and whatever else libsndfile
-reads) under the corpus's own names, wherever they lie below the folder.
+Recordings may be of any format that libsndfile reads, under the corpus's own names, anywhere below the folder.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -54,7 +51,7 @@ _RAVDESS_TEXTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting
 
 
 def canonical_emotion(name: str) -> str | None:
-    """Give the canonical name of an emotion, or None if it is not known.
+    """Canonical name of an emotion, or None if it is not known.
 
     >>> canonical_emotion(" Angry "), canonical_emotion("envy")
     ('anger', None)
@@ -64,18 +61,16 @@ def canonical_emotion(name: str) -> str | None:
     return name if name in EMOTIONS else None
 
 
+def _known_emotion(name: object, where: str) -> str:
+    if emotion := canonical_emotion(str(name)):
+        return emotion
+    raise SerError(f"Unknown emotion '{name}' of {where}.")
+
+
 def audio_files(folder: Path) -> list[Path]:
-    """List the sound files in a folder and below.
+    """List the sound files (`AUDIO_ENDINGS`) in a folder and below, sorted.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    list of Path
-        Files with an ending of `AUDIO_ENDINGS` in any case, sorted. Hidden files and folders are left out, and so are the
-        files that macOS adds (`._*`, `__MACOSX/`), which hold no sound.
+    Hidden ones are left out, and so are the files that macOS adds (`._*`, `__MACOSX/`), which hold no sound.
     """
     found = []
     for place, folders, files in os.walk(folder):
@@ -87,19 +82,7 @@ def audio_files(folder: Path) -> list[Path]:
 def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
     """List recordings: files as given, and the sound files of folders and their sub-folders.
 
-    Parameters
-    ----------
-    folders : path or sequence of paths
-        A path of a file stands for that file.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    SerError
-        If a folder is missing or none of them holds a sound file.
+    Raises SerError if a path does not exist, or there is no sound file.
     """
     places = [Path(place) for place in ([folders] if isinstance(folders, (str, Path)) else folders)]
     for place in places:
@@ -134,28 +117,18 @@ def _parse_names(folder: Path, pattern: str, row_of: Callable[..., dict]) -> tup
 def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:
     """Read every set of labels of ShEMO that is there: set → clip → emotion.
 
-    `filename` is from the sound files' names; `shemo_json` and `modified` hold what the JSONs say, also of names that no
-    file has.
+    `filename` is from the sound files' names; `shemo_json` and `modified` hold what the JSONs say, also of names that
+    no file has.
 
-    Raises
-    ------
-    SerError
-        If a name or a JSON holds an unknown emotion, or a JSON is damaged.
+    Raises SerError if a name or a JSON holds an unknown emotion, or a JSON is damaged.
     """
     rows, _ = _parse_shemo(folder, "filename")
     sets = {"filename": {row["clip"]: row["emotion"] for row in rows}}
     for labels, name in SHEMO_JSON.items():
         entries = _shemo_metadata(folder, [name])
         if entries is not None:
-            sets[labels] = {clip: _json_emotion(entry, clip, name) for clip, entry in entries.items()}
+            sets[labels] = {key: _known_emotion(of.get("emotion"), f"{key} in {name}") for key, of in entries.items()}
     return sets
-
-
-def _json_emotion(entry: dict, clip: str, name: str) -> str:
-    emotion = canonical_emotion(str(entry.get("emotion", "")))
-    if emotion is None:
-        raise SerError(f"Unknown emotion '{entry.get('emotion')}' of {clip} in {name}.")
-    return emotion
 
 
 def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
@@ -174,7 +147,7 @@ def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str,
         emotion = _emotion(_SHEMO_CODES, code, path)
         entry = (entries or {}).get(path.stem, {})
         if wanted:
-            emotion = _json_emotion(entry, path.stem, wanted) if entry else None
+            emotion = _known_emotion(entry.get("emotion"), f"{path.stem} in {wanted}") if entry else None
         gender = "female" if speaker[0] == "F" else "male"
         return {"speaker": speaker, "emotion": emotion, "gender": gender, "text": entry.get("transcript")}
 
@@ -233,40 +206,26 @@ def _parse_nemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, 
         if stem not in files:
             missing.append((entry["file_id"], "in data.tsv, not in samples"))
             continue
-        emotion = canonical_emotion(entry["emotion"])
-        if emotion is None:
-            raise SerError(f"Unknown emotion '{entry['emotion']}' of {entry['file_id']} in {table}.")
-        rows.append(
-            {
-                "clip": stem,
-                "path": str(files[stem]),
-                "speaker": entry["speaker_id"].strip(),  # stored with leading blanks
-                "emotion": emotion,
-                "gender": _gender(entry.get("gender", "")),
-                "text": entry.get("raw_text") or None,
-            }
-        )
+        emotion = _known_emotion(entry["emotion"], f"{entry['file_id']} in {table}")
+        row = {"clip": stem, "path": str(files[stem]), "emotion": emotion, "text": entry.get("raw_text") or None}
+        row["speaker"] = entry["speaker_id"].strip()  # stored with leading blanks
+        rows.append({**row, "gender": _gender(entry.get("gender", ""))})
     return rows, missing
 
 
 def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Parse a reader's own list of recordings.
+    """Parse a reader's own list of recordings; returns rows and skipped files as every parser in `PARSERS`.
 
     Parameters
     ----------
     table : Path
-        A CSV with the columns `path` (relative to the CSV's folder), `emotion`, `speaker`, and optionally `clip`, `gender`
-        and `text`.
-
-    Returns
-    -------
-    rows, skipped
-        As every parser in `PARSERS`: one dict per recording, and paths left out with the reason.
+        A CSV with the columns `path` (relative to the CSV's folder), `emotion`, `speaker`, and optionally `clip`,
+        `gender`, `text`.
 
     Raises
     ------
     SerError
-        If the CSV or a recording is missing, a column is, an emotion is unknown, or a speaker is empty.
+        If the CSV, a column or a recording is missing, an emotion is unknown, or a speaker is empty.
     """
     if not table.is_file():
         raise SerError(f"No file {table}: check the path of the CSV.")
@@ -289,21 +248,12 @@ def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
     for number, (entry, path, stem) in enumerate(zip(entries, paths, stems, strict=True), start=2):
         emotion, speaker = canonical_emotion(entry["emotion"]), entry["speaker"].strip()
         if emotion is None:
-            raise SerError(
-                f"{table}, line {number}: unknown emotion '{entry['emotion']}', allowed are {', '.join(EMOTIONS)}."
-            )
+            unknown = f"unknown emotion '{entry['emotion']}', allowed are {', '.join(EMOTIONS)}."
+            raise SerError(f"{table}, line {number}: {unknown}")
         if not speaker:
             raise SerError(f"{table}, line {number}: the speaker is empty; folds are made by speaker.")
-        rows.append(
-            {
-                "clip": entry.get("clip", "").strip() or stem,
-                "path": str(path),
-                "speaker": speaker,
-                "emotion": emotion,
-                "gender": _gender(entry.get("gender", "")),
-                "text": entry.get("text") or None,
-            }
-        )
+        row = {"clip": entry.get("clip", "").strip() or stem, "path": str(path), "speaker": speaker, "emotion": emotion}
+        rows.append({**row, "gender": _gender(entry.get("gender", "")), "text": entry.get("text") or None})
     return rows, []
 
 
@@ -327,11 +277,6 @@ def _read_table(table: Path, needed: list[str], separator: str = ",") -> list[di
     return frame.to_dict("records")
 
 
-#: Parser of each corpus: `(folder, labels)` → rows without duration and sample rate, and `(path, reason)` of unusable files.
-PARSERS = {
-    "demo": _parse_shemo,
-    "shemo": _parse_shemo,
-    "emodb": _parse_emodb,
-    "ravdess": _parse_ravdess,
-    "nemo": _parse_nemo,
-}
+#: Parser of each corpus: `(folder, labels)` → rows without duration and rate, `(path, reason)` of files left out.
+PARSERS = {"demo": _parse_shemo, "shemo": _parse_shemo, "emodb": _parse_emodb, "ravdess": _parse_ravdess,
+           "nemo": _parse_nemo}  # fmt: skip

@@ -1,7 +1,5 @@
 """One file from a server: a downloader for pooch that resumes, retries, and asks listed hosts only."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time
@@ -15,7 +13,7 @@ import requests
 
 from ser_utils.corpora import cards
 
-#: A server that is busy (408, 429, 5xx) or breaks off is asked up to ATTEMPTS times: again after BACKOFF [s], then twice that.
+#: A server that is busy (408, 429, 5xx) or breaks off is asked ATTEMPTS times, after BACKOFF [s], twice that, ….
 ATTEMPTS, BACKOFF = 5, 1.0
 #: A server that sends nothing for this long has stalled [s].
 PATIENCE = 30.0
@@ -34,12 +32,7 @@ class _Complete(Exception):
 
 
 def check_host(url: str) -> None:
-    """Refuse an address whose host is not listed in `cards.HOSTS`, or that is not encrypted.
-
-    Raises
-    ------
-    Unavailable
-    """
+    """Refuse (raise Unavailable) an address whose host is not in `cards.HOSTS`, or that is not encrypted."""
     host, scheme = urlsplit(url).hostname or "", urlsplit(url).scheme
     listed = any(host == name or (name.startswith(".") and host.endswith(name)) for name in cards.HOSTS)
     if not listed or (scheme != "https" and host != "127.0.0.1"):
@@ -49,8 +42,8 @@ def check_host(url: str) -> None:
 class Resuming:
     """pooch's downloader, resumed and retried.
 
-    What arrives is appended to `<name>.part`; the file's version (ETag) stands in `<name>.part.version`, and a server that
-    has another version by now sends it from the start.
+    What arrives is appended to `<name>.part`; `<name>.part.version` holds the file's version (ETag), and a server that
+    has another version by now sends the file from the start.
     """
 
     def __init__(self, name: str, progress: bool):

@@ -1,7 +1,6 @@
-"""Corpora: from a folder of recordings (or a CSV) to a **clips** table.
+"""From a folder of recordings, or a CSV, to a **clips** table.
 
-A corpus is one card in `cards.toml` and one parser in `parsers.py`, a small function for the corpus's own file names.
-Everything else (reading headers, checks, messages, choosing rows) is shared and stands here.
+A corpus is one card in `cards.toml` and one parser in `parsers.py`; reading headers, checks and messages are shared.
 """
 
 from __future__ import annotations
@@ -26,46 +25,38 @@ LOWEST_RATE, HIGHEST_RATE = 2_000, 1_000_000
 _LABELS = ("filename", *SHEMO_JSON)
 
 
-# -------------------------------------------------------------------------------------------------- loading
-
-
 def load(
-    corpus: str | Path,
-    data: str | Path | None = None,
-    *,
-    labels: str = "filename",
-    strict: bool = False,
-    decode: bool = False,
-) -> pd.DataFrame:
+    corpus: str | Path, data: str | Path | None = None, *,
+    labels: str = "filename", strict: bool = False, decode: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     """Read a corpus into a clips table.
 
     Parameters
     ----------
     corpus : str or Path
-        A name in `CORPORA`, or the path of a CSV with columns `path` (relative to the CSV), `emotion`,
-        `speaker` and optionally `clip`, `gender`, `text`.
+        A name in `CORPORA`, or the path of a CSV with columns `path` (relative to the CSV), `emotion`, `speaker` and
+        optionally `clip`, `gender`, `text`.
     data : str or Path, optional
-        Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository when left out.
-        Not used with a CSV.
+        Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default. Not used with a CSV.
     labels : {"filename", "shemo_json", "modified"}
-        ShEMO only: labels from the file names, from `shemo.json` or from `modified_shemo.json`. The JSON is
-        looked for in the folder, in a folder `shemo_metadata` beside it, and beside it.
+        ShEMO only: labels from the file names, from `shemo.json` or from `modified_shemo.json`, a file in the folder,
+        in `shemo_metadata` beside it, or beside it.
     strict : bool
         Raise instead of warn when a recording cannot be used.
     decode : bool
-        Decode every recording to its end instead of trusting its header: finds damaged files, and counts what is there.
+        Decode every recording instead of trusting its header: finds damaged files and the true durations.
 
     Returns
     -------
     DataFrame
-        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical), `gender` ("female", "male" or
-        None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip.
-        `attrs["skipped"]` lists the paths left out, `attrs["corpus"]` holds the label.
+        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical), `gender` ("female", "male" or None), `text`
+        (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip. `attrs["skipped"]` lists the paths
+        left out, `attrs["corpus"]` holds the label.
 
     Raises
     ------
     SerError
-        In one line, if the corpus is unknown, absent, unreadable or unusable (one speaker, one emotion, …).
+        If the corpus is unknown, absent, unreadable or unusable (one speaker, one emotion, …).
 
     Examples
     --------
@@ -81,8 +72,7 @@ def load(
     if labels != "filename" and known.name != "shemo":
         raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
     if str(corpus) in CORPORA:
-        folder = Path(data) if data is not None else default_folder(known.name)
-        _check_folder(known, folder, given=data is not None)
+        folder = _folder(known, data)
         rows, skipped = PARSERS[known.name](folder, labels)
         source = str(folder)
     else:
@@ -105,10 +95,8 @@ def load(
             raise SerError(f"{message} Remove them, or run without strict.")
         warnings.warn(message, stacklevel=2)
     if not readable:
-        raise SerError(
-            f"No readable recordings of {known.title} in {source}: expected {', '.join(AUDIO_ENDINGS[:3])} "
-            f"files under the corpus's own names."
-        )
+        expected = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
+        raise SerError(f"No readable recordings of {known.title} in {source}: expected {expected}.")
 
     clips = pd.DataFrame(readable, columns=list(COLUMNS)).sort_values("clip", ignore_index=True)
     # Object columns keep None as None; pandas' str type would turn it into NaN.
@@ -121,12 +109,7 @@ def load(
 
 
 def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFrame:
-    """Read all sets of labels that a corpus comes with, side by side.
-
-    Parameters
-    ----------
-    corpus, data
-        As in `load`. Only ShEMO has more than one set.
+    """Read all sets of labels that ShEMO comes with, side by side; `corpus` and `data` as in `load`.
 
     Returns
     -------
@@ -144,16 +127,16 @@ def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFra
     known = card(corpus)
     if known.name != "shemo":
         raise SerError(f"{known.title} has one set of labels: there is nothing to compare.")
+    return pd.DataFrame(shemo_labels(_folder(known, data))).rename_axis("clip").sort_index()
+
+
+def _folder(known: Corpus, data: str | Path | None) -> Path:
+    """Folder of a corpus's recordings; SerError if it is not there."""
     folder = Path(data) if data is not None else default_folder(known.name)
-    _check_folder(known, folder, given=data is not None)
-    return pd.DataFrame(shemo_labels(folder)).rename_axis("clip").sort_index()
-
-
-def _check_folder(known: Corpus, folder: Path, *, given: bool) -> None:
     if folder.is_dir():
-        return
+        return folder
     fetch_it = f", or run `ser fetch {known.name}`" if known.archives else ""
-    if given:
+    if data is not None:
         raise SerError(f"No folder {folder} for {known.title}: check --data{fetch_it}.")
     raise SerError(f"{known.title} is not in {folder}: say where it is with --data DIR{fetch_it}.")
 
@@ -162,10 +145,8 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
     twice = clips.loc[clips["clip"].duplicated(keep=False)]
     if len(twice):
         first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
-        raise SerError(
-            f"{twice['clip'].nunique()} clip ids occur more than once in {source}, "
-            f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies."
-        )
+        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies"
+        raise SerError(f"{twice['clip'].nunique()} clip ids occur more than once in {source}, {copies}.")
     for column, reason in (
         ("speaker", "two speakers are needed, since one is tested who was not trained on"),
         ("emotion", "two emotions are needed, since there is nothing to tell apart"),
@@ -204,36 +185,18 @@ def _decoded(path: str) -> tuple[int, int, str]:
 
 
 def _ogg_without_end(path: str) -> bool:
-    """Say whether an Ogg file lacks its last page, the one flagged as the end: libsndfile finds no samples in it."""
+    """Whether an Ogg file lacks the page flagged as the end: libsndfile finds no samples in it."""
     content = Path(path).read_bytes()
     last = content.rfind(b"OggS")
     return last > 0 and not content[last + 5] & 4
 
 
-# ---------------------------------------------------------------------------------------- choosing rows of a table
-
-
 def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide a clips table into the clips that are scored and those whose emotion is too rare for that.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    corpus : str or Path
-        Name of a corpus, whose card says which emotions are rare (ShEMO: fear), or the path of a CSV.
-    classes : {"usual", "all"}
-        "all" scores the rare ones, too.
+    The card of the corpus says which emotions are rare (ShEMO: fear); with `classes="all"` instead of "usual" none is.
 
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Scored, and left out; both are clips tables, and the second one is empty for most corpora.
-
-    Raises
-    ------
-    SerError
-        If `classes` is something else.
+    Raises SerError if `classes` is something else.
     """
     if classes not in ("usual", "all"):
         raise SerError(f"classes='{classes}' is neither usual nor all.")
@@ -242,22 +205,7 @@ def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> t
 
 
 def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.DataFrame:
-    """Keep at most `per_speaker` clips per speaker, drawn evenly over that speaker's emotions.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    per_speaker : int or None
-        Number of clips kept; None keeps all.
-    seed : int
-        Seed of the draw.
-
-    Returns
-    -------
-    DataFrame
-        Rows of `clips` in their order.
-    """
+    """Keep at most `per_speaker` clips per speaker (None: all), drawn evenly over emotions; rows stay in order."""
     if per_speaker is None:
         return clips
     shuffled = clips.sample(frac=1, random_state=seed)
@@ -269,20 +217,7 @@ def thin(clips: pd.DataFrame, per_speaker: int | None, *, seed: int = 0) -> pd.D
 
 
 def even_share(clips: pd.DataFrame, total: int) -> int:
-    """Find how many clips per speaker `thin` may keep so that at most `total` remain.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    total : int
-        Number of clips altogether.
-
-    Returns
-    -------
-    int
-        At least 1, even where that keeps more than `total`.
-    """
+    """Number of clips per speaker that `thin` may keep so that at most `total` clips remain; at least 1."""
     counts = clips["speaker"].value_counts().to_numpy()
     shares = np.arange(1, counts.max() + 1)
     kept = np.minimum(counts, shares[:, None]).sum(axis=1)
@@ -290,20 +225,10 @@ def even_share(clips: pd.DataFrame, total: int) -> int:
 
 
 def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
-    """Choose one clip per emotion for listening, from one speaker if possible.
+    """Choose one clip per emotion for listening, from one speaker if possible; in canonical order of the emotions.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        A clips table.
-    seconds : float
-        Wished length; the clip whose length is nearest to it (in ratio) is chosen.
-
-    Returns
-    -------
-    DataFrame
-        One row per emotion, in canonical order. The speaker with most emotions (then most clips) comes first;
-        other speakers fill in the emotions that are missing.
+    The speaker with most emotions (then most clips) comes first; others fill in the missing emotions. Of several clips
+    the one whose length is nearest (in ratio) to `seconds` is chosen.
     """
     spread = clips.groupby("speaker").agg(emotions=("emotion", "nunique"), clips=("clip", "size"))
     rank = spread.sort_values(["emotions", "clips"], ascending=False, kind="stable").reset_index()["speaker"]

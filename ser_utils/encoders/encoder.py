@@ -1,7 +1,7 @@
 """Self-supervised speech encoders: waveforms in, frames of chosen layers out.
 
-wav2vec 2.0 and its kin through transformers: wav2vec 2.0 and XLSR, HuBERT, WavLM, data2vec-audio. Encoders are
-frozen. All of them see 25 ms of signal every 20 ms through a stack of strided convolutions, then transformer layers.
+wav2vec 2.0 and its kin through transformers (`FAMILIES`), frozen. All of them see 25 ms of signal every 20 ms through a
+stack of strided convolutions, then transformer layers.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 #: `model_type` of the configurations that `load` accepts. XLSR checkpoints are of type wav2vec2.
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 
-
 # Entries of a configuration that say where and by what it was written, not what it computes.
 _PROVENANCE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures"}
 
 
 class _Reached(Exception):  # noqa: N818 - a signal, not an error
-    """The last wanted layer is there."""
+    """The last wanted layer is computed."""
 
 
 class Encoder:
@@ -48,21 +47,16 @@ class Encoder:
 
     Attributes
     ----------
-    name : str
-        As given to `load`.
+    name, device, precision : str, torch.device, str
+        As given to `load`; as `choose` gives it.
     fingerprint : str
         Hash of weights, configuration and preprocessing: equal fingerprints mean equal frames.
-    dims : int
-        Length of a frame's vector.
-    n_layers : int
-        Transformer layers. Layer 0 is the input of the first one, layer k the output of the k-th, so there are
-        `n_layers + 1` to choose from. As in transformers, a final layer norm is not part of the last layer.
+    dims, n_layers : int
+        Length of a frame's vector; transformer layers. Layer 0 is the input of the first one, layer k the output of the
+        k-th, so there are `n_layers + 1` to choose from. As in transformers, a final layer norm is not part of the last
+        layer.
     recommended_layer : int
-        The layer to use when none is asked for: `layer` of the `training.json` beside the weights where there is
-        one, else the middle.
-    precision : str
-        As `precisions.choose` gives it.
-    device : torch.device
+        The layer to use when none is asked for: `layer` of the `training.json` beside the weights, else the middle.
     batch_seconds : float
         About as much audio as goes through the network at once.
     """
@@ -71,9 +65,7 @@ class Encoder:
         self.name, self.fingerprint, self.recommended_layer = name, fingerprint, recommended_layer
         self.device, self.precision = device, precision
         self.dims, self.n_layers = model.config.hidden_size, model.config.num_hidden_layers
-        # More at once leaves the CPU's caches and is slower (16 s: nano; 8 s: base size).
-        small = model.config.hidden_size <= 512
-        self.batch_seconds = (16.0 if small else 8.0) if device.type == "cpu" else _gpu_seconds(device, self.dims)
+        self.batch_seconds = _batch_seconds(device, self.dims)
         self._model, self._extractor = model, extractor
         self._wanted = threading.local()  # so that several threads can encode at once
         self._turn = turns(device)
@@ -82,13 +74,11 @@ class Encoder:
             layer.register_forward_hook(lambda _, __, output, k=k: self._keep(k, output))
 
     def __repr__(self) -> str:
-        return (
-            f"<Encoder {self.name}: {self.n_layers} layers of {self.dims}, {self.precision} on {self.device}, "
-            f"{self.fingerprint[:12]}>"
-        )
+        network = f"{self.n_layers} layers of {self.dims}, {self.precision} on {self.device}"
+        return f"<Encoder {self.name}: {network}, {self.fingerprint[:12]}>"
 
     def __reduce__(self):
-        """Send the name to another process, which loads the encoder by itself, on a GPU where that one has one."""
+        """Send the name to another process, which loads the encoder by itself, on its GPU if it has one."""
         plain = split_control(self.name)[0]
         local = not (WEIGHTS / plain).is_dir() and any(map(os.path.isdir, map(os.path.expanduser, (self.name, plain))))
         name = os.path.abspath(os.path.expanduser(self.name)) if local else self.name
@@ -108,18 +98,7 @@ class Encoder:
         return int(np.prod([stride for _, stride in self._convolutions()]))
 
     def frames(self, samples: int) -> int:
-        """Count the frames of a waveform of so many samples.
-
-        Parameters
-        ----------
-        samples : int
-            At 16 kHz.
-
-        Returns
-        -------
-        int
-            0 when it is shorter than `min_samples`.
-        """
+        """Number of frames of a waveform of so many samples at 16 kHz; 0 when it is shorter than `min_samples`."""
         for kernel, stride in self._convolutions():
             samples = (samples - kernel) // stride + 1 if samples >= kernel else 0
         return samples
@@ -149,9 +128,7 @@ class Encoder:
         waveforms = np.asarray(waveforms, dtype=np.float32)
         layers = self.check_layers(layers)
         if waveforms.ndim != 2:
-            raise SerError(
-                f"waveforms of shape {waveforms.shape}: (batch, samples) is wanted; use wave[None] for a single one."
-            )
+            raise SerError(f"waveforms of shape {waveforms.shape}: (batch, samples) is wanted; use wave[None] for one.")
         batch, samples = waveforms.shape
         if samples < self.min_samples:
             raise SerError(
@@ -171,10 +148,7 @@ class Encoder:
     def check_layers(self, layers: Sequence[int] | int | None) -> tuple[int, ...]:
         """Return layers as a tuple, the recommended one for None.
 
-        Raises
-        ------
-        SerError
-            If there is none, or one that the encoder does not have.
+        Raises SerError if there is none, or one that the encoder does not have.
         """
         if layers is None:
             return (self.recommended_layer,)
@@ -212,15 +186,7 @@ class Encoder:
 
 
 class ToLayer(torch.nn.Module):
-    """An encoder up to one layer as a network of its own, normalisation of the waveforms included; for export.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        Its weights are shared.
-    layer : int
-        0 to `encoder.n_layers`.
-    """
+    """An encoder up to one layer (0 to `encoder.n_layers`) as a network with shared weights, for export."""
 
     def __init__(self, encoder: Encoder, layer: int):
         super().__init__()
@@ -259,10 +225,8 @@ def _settings(folder: Path, name: str) -> tuple[PretrainedConfig, FeatureExtract
     if family not in FAMILIES:
         raise SerError(f"{name} is a model of type {family}: encoders are of the types {', '.join(FAMILIES)}.")
     if not (folder / "preprocessor_config.json").is_file():
-        raise SerError(
-            f"{folder} holds no preprocessor_config.json, so it is unknown whether waveforms are normalised: "
-            f"save the model's feature extractor there too."
-        )
+        unknown = "so it is unknown whether waveforms are normalised: save the model's feature extractor there too."
+        raise SerError(f"{folder} holds no preprocessor_config.json, {unknown}")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
@@ -285,21 +249,23 @@ def _fingerprint(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> s
 
 
 def turns(device: torch.device) -> contextlib.AbstractContextManager:
-    """What threads hold while they encode: a lock on a GPU, whose free memory is planned for one batch; nothing on a CPU."""
+    """What threads hold while they encode: a lock on a GPU, whose free memory is planned for one batch."""
     return threading.Lock() if device.type == "cuda" else contextlib.nullcontext()
 
 
-def _gpu_seconds(device: torch.device, dims: int) -> float:
-    """Audio that fits a GPU at once: the first convolution's output is the largest array, 6.5 MB a second in fp32."""
-    if device.type != "cuda":
-        return 32.0
-    free, _ = torch.cuda.mem_get_info(device)
-    return float(np.clip(free / 4 / 40e6, 8, 512))
+def _batch_seconds(device: torch.device, dims: int) -> float:
+    """Audio that is fastest on a CPU, or fits a GPU at once."""
+    if device.type == "cuda":  # the first convolution's output is the largest array, 6.5 MB per second in fp32
+        free, _ = torch.cuda.mem_get_info(device)
+        return float(np.clip(free / 4 / 40e6, 8, 512))
+    if device.type == "cpu":  # more leaves the caches and is slower (16 s: nano; 8 s: base size)
+        return 16.0 if dims <= 512 else 8.0
+    return 32.0
 
 
 @contextlib.contextmanager
 def quiet():
-    """Keep transformers from reporting what `load` checks itself."""
+    """Silence transformers: `load` checks for itself what it would report."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,7 +1,5 @@
 """Find an encoder by its name: one of the repository, a local folder, or a model of the Hugging Face hub."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -14,7 +12,7 @@ from ser_utils.encoders.encoder import WEIGHTS, Encoder, _fingerprint, _line, _s
 from ser_utils.encoders.precision import choose, prepare
 from ser_utils.encoders.start import begin, beginning, split_control
 
-# What a model may miss: the vector that replaces masked frames while pre-training is never used here.
+# May be missing from weights: the vector that replaces masked frames in pre-training is not used here.
 _UNUSED = {"masked_spec_embed"}
 
 
@@ -25,18 +23,13 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
     ----------
     name : str
         "wav2vec2-nano", which comes with the repository; a folder written by `save_pretrained` (weights and
-        `preprocessor_config.json`); or a model id of the Hugging Face hub, such as "facebook/wav2vec2-base".
-        With "-start" at its end: the same network as it was before its first update, for encoders made by
-        `ser pretrain`. With "-random", "-random-1", …: the same network with random weights of seed 0, 1, ….
+        `preprocessor_config.json`); or a model id of the Hugging Face hub, such as "facebook/wav2vec2-base". With
+        "-start" at its end: the same network as it was before its first update, for encoders made by `ser pretrain`.
+        With "-random", "-random-1", …: the same network with random weights of seed 0, 1, ….
     device : str, optional
-        "cpu", "cuda", …; a GPU where there is one when left out.
+        "cpu", "cuda", …; a GPU where there is one by default.
     precision : str
-        "fp32", "bf16", or "auto": bf16 where the device computes it fast, else fp32. Another precision changes
-        scores by up to a point.
-
-    Returns
-    -------
-    Encoder
+        See `choose`. Another precision changes scores by up to a point.
 
     Raises
     ------
@@ -74,15 +67,10 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     computed_in = choose(precision, place)
     prepare(model, computed_in, place)
-    return Encoder(
-        name,
-        model.to(place),  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
-        extractor,
-        fingerprint=fingerprint,
-        recommended_layer=_recommended_layer(folder, config.num_hidden_layers),
-        device=place,
-        precision=computed_in,
-    )
+    model.to(place)  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
+    layer = _recommended_layer(folder, config.num_hidden_layers)
+    settings = {"fingerprint": fingerprint, "recommended_layer": layer, "device": place, "precision": computed_in}
+    return Encoder(name, model, extractor, **settings)
 
 
 def find(name: str, *, weights: bool = True) -> Path:
@@ -120,7 +108,8 @@ def _from_hub(name: str, *, weights: bool) -> Path:
 
     with contextlib.suppress(LocalEntryNotFoundError):
         folder = Path(snapshot_download(name, local_files_only=True))
-        if (folder / "preprocessor_config.json").is_file() and (_has_weights(folder) or not weights):
+        held = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
+        if (folder / "preprocessor_config.json").is_file() and (held or not weights):
             return folder
     try:
         # Asked first since it fails at once without a network, where a download retries for most of a minute.
@@ -139,10 +128,6 @@ def _from_hub(name: str, *, weights: bool) -> Path:
             f"{name} is not on this machine and the hub cannot be reached ({_line(error, 80)}): on a connected machine "
             f"run `hf download {name} --local-dir {name.split('/')[-1]}`, copy that folder here, and give its path."
         ) from error
-
-
-def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
 
 
 def _recommended_layer(folder: Path, n_layers: int) -> int:

@@ -1,4 +1,4 @@
-"""In which precision a device computes, and networks made ready for it: the same work, in less time."""
+"""The precision in which a device computes, and networks prepared for it: the same results in less time."""
 
 from __future__ import annotations
 
@@ -13,56 +13,37 @@ from ser_utils import SerError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# Of the largest array of the convolutions: with two threads at work both fit into 32 MB of cache.
+# Size of the largest array of the convolutions: those of two threads fit into 32 MB of cache.
 _PIECE_BYTES = 14 << 20
 
 
 def prepare(model: PreTrainedModel, precision: str, device: torch.device) -> None:
-    """Change a network in place so that it is computed fast, and can be trained no more.
-
-    Parameters
-    ----------
-    model : Module
-    precision : str
-        As `choose` gives it; the network is to run under `autocast` of the same.
-    device : torch.device
-    """
-    _fold_weight_norm(model)
+    """Change a network in place for fast inference under `autocast` of that precision; it can be trained no more."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):  # weight-normalised kernels: once instead of in every call
+            parametrize.remove_parametrizations(module, "weight")
     if device.type == "cpu":
-        _turn_grouped_convolutions(model)
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, torch.nn.Conv1d) and child.groups > 1 and child.stride == (1,):  # of positions
+                    setattr(module, name, AlongWidth(child))
         model.feature_extractor = InPieces(model.get_submodule("feature_extractor"), model.config)
-    if precision == "bf16":
-        _cast_products(model)
+    if precision == "bf16":  # autocast would convert the weights again in every call
+        for module in model.modules():
+            if isinstance(module, (torch.nn.Linear, torch.nn.Conv1d, AlongWidth)):
+                module.to(torch.bfloat16)
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Context in which a prepared network is to run.
-
-    Parameters
-    ----------
-    precision : str
-        As `choose` gives it.
-    device : torch.device
-
-    Returns
-    -------
-    autocast
-    """
+    """Context in which a network prepared for a precision of `choose` is to run."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def _fold_weight_norm(model: torch.nn.Module) -> None:
-    """Compute weight-normalised kernels once instead of in every call."""
-    for module in model.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
 
 
 class AlongWidth(torch.nn.Module):
     """A `Conv1d` of stride 1 over frames as a convolution of images of height 1.
 
-    Frames lie in memory one after the other. Seen so they are images with their channels last, as the library's grouped
-    convolution wants them: half the time of `Conv1d`, which moves them first.
+    Frames are contiguous in memory, so they are images with channels last, as the library's grouped convolution wants
+    them: half the time of `Conv1d`, which first copies them into that order.
     """
 
     def __init__(self, conv: torch.nn.Conv1d):
@@ -73,25 +54,17 @@ class AlongWidth(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(n, channels, frames)` → the same."""
-        images = x.unsqueeze(2)
-        return torch.nn.functional.conv2d(
-            images, self.weight, self.bias, padding=self.padding, groups=self.groups
-        ).squeeze(2)
-
-
-def _turn_grouped_convolutions(model: torch.nn.Module) -> None:
-    """Put `AlongWidth` in the place of grouped convolutions: those that tell frames where they are."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, torch.nn.Conv1d) and child.groups > 1 and child.stride == (1,):
-                setattr(module, name, AlongWidth(child))
+        images = torch.nn.functional.conv2d(
+            x.unsqueeze(2), self.weight, self.bias, padding=self.padding, groups=self.groups
+        )
+        return images.squeeze(2)
 
 
 class InPieces(torch.nn.Module):
-    """The convolutions at an encoder's entrance, for a few waveforms at a time.
+    """The convolutions at an encoder's input, for a few waveforms at a time.
 
-    What the first one gives is the largest array of all, larger than the processor's cache already for a few seconds,
-    and convolutions wait for memory that all cores share. The Transformer behind them likes more at once.
+    The output of the first one is the largest array of all, larger than the processor's cache for a few seconds of
+    audio, and memory bandwidth is shared by all cores. The transformer layers behind are faster with more at once.
     """
 
     def __init__(self, convolutions: torch.nn.Module, config: PretrainedConfig):
@@ -108,31 +81,10 @@ class InPieces(torch.nn.Module):
         return torch.cat([self.convolutions(piece) for piece in waveforms.tensor_split(pieces)])
 
 
-def _cast_products(model: torch.nn.Module) -> None:
-    """Keep the weights of matrix products and convolutions in bf16; autocast would convert them again in every call."""
-    for module in model.modules():
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv1d, AlongWidth)):
-            module.to(torch.bfloat16)
-
-
 def choose(precision: str, device: torch.device) -> str:
-    """Say in which precision a device is to compute.
+    """"fp32" or "bf16" as asked for; for "auto", bf16 where the device computes it fast, else fp32.
 
-    Parameters
-    ----------
-    precision : str
-        "fp32", "bf16", or "auto": bf16 where the device computes it fast, else fp32.
-    device : torch.device
-
-    Returns
-    -------
-    str
-        "fp32" or "bf16".
-
-    Raises
-    ------
-    SerError
-        If it is none of these.
+    Raises SerError if it is none of these.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise SerError(f"precision={precision}: one of auto, fp32, bf16.")
@@ -140,16 +92,7 @@ def choose(precision: str, device: torch.device) -> str:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Say whether a device multiplies bf16 matrices in hardware; elsewhere it is emulated and slower than fp32.
-
-    Parameters
-    ----------
-    device : torch.device
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a device multiplies bf16 matrices in hardware; emulation is slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":

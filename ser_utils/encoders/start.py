@@ -1,4 +1,4 @@
-"""How encoders begin: before their first update, and with random weights; the controls of a comparison."""
+"""Encoders before their first update, and with random weights: the controls of a comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONTROL = re.compile(r"(?P<plain>.+?)-(?:(?P<start>start)|random(?:-(?P<seed>\d
 
 
 def split_control(name: str) -> tuple[str, int | None, bool]:
-    """Split the name of a control: the encoder's own, the seed of random weights, and whether the start is meant."""
+    """Split a name into the encoder's own, the seed of random weights, and whether the start is meant."""
     match = _CONTROL.fullmatch(name)
     if not match or Path(name).expanduser().is_dir():
         return name, None, False
@@ -28,12 +28,9 @@ def split_control(name: str) -> tuple[str, int | None, bool]:
 
 
 def beginning(folder: Path, name: str) -> dict:
-    """Read from `training.json` what `begin` needs.
+    """What `begin` needs, from `training.json`.
 
-    Raises
-    ------
-    SerError
-        If the folder holds no such file.
+    Raises SerError if the folder holds no such file.
     """
     try:
         facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
@@ -56,10 +53,6 @@ def begin(config: PretrainedConfig, *, seed: int, filters: bool = True) -> PreTr
         Of the random weights; the caller's random state stays as it is.
     filters : bool
         Make the first convolution a bank of filters; see `start_filters`.
-
-    Returns
-    -------
-    PreTrainedModel
     """
     from transformers import AutoModel
 
@@ -72,11 +65,11 @@ def begin(config: PretrainedConfig, *, seed: int, filters: bool = True) -> PreTr
 
 
 def start_filters(model: PreTrainedModel) -> None:
-    """Start a long first convolution as mel-spaced windowed sinusoids in four phases, equally loud for speech.
+    """Start a long first convolution as mel-spaced windowed sinusoids in four phases, of equal output for speech.
 
-    Rectified, four phases sum to the magnitude, within a factor of √2 whatever the phase of the signal: the layer starts
-    as a filter bank instead of having to discover one. Speech stands for noise with its long-term spectrum, flat below
-    500 Hz and falling by 7 dB an octave above. Nothing happens to kernels shorter than 10 ms.
+    Rectified, four phases sum to the magnitude, within a factor of √2 whatever the phase of the signal: the layer
+    starts as a filter bank instead of learning one. Speech is modelled as noise with its long-term spectrum, flat below
+    500 Hz and falling by 7 dB per octave above. Kernels shorter than 10 ms are left alone.
     """
     conv = model.feature_extractor.conv_layers[0].conv  # type: ignore[union-attr, index]  # torch types any attribute so
     channels, _, kernel = conv.weight.shape
@@ -87,7 +80,7 @@ def start_filters(model: PreTrainedModel) -> None:
     hertz = 700 * (10 ** (np.linspace(low, high, bands) / 2595) - 1)
     gap = np.diff(hertz, append=2 * hertz[-1] - hertz[-2])
     t = np.arange(kernel) - (kernel - 1) / 2
-    # A Hann window of n samples is about 2 * 16000 / n wide: as wide as the bands are apart, where the kernel allows.
+    # A Hann window of n samples is about 2 * 16000 / n Hz wide: the distance of the bands, if the kernel allows.
     width = np.clip(32_000 / gap, 80, kernel)[:, None]
     window = np.where(np.abs(t) < width / 2, np.cos(np.pi * t / width) ** 2, 0)
     phase = np.arange(4)[:, None, None] * np.pi / 2
@@ -97,5 +90,5 @@ def start_filters(model: PreTrainedModel) -> None:
     with torch.no_grad():
         conv.weight.copy_(torch.from_numpy(filters / np.sqrt(power)[:, None])[:, None])
         if conv.bias is not None:
-            # A layer norm follows: beside a constant pattern, how large the signal is can still be seen.
+            # A layer norm follows: relative to a constant pattern, the level of the signal is preserved.
             conv.bias.copy_(0.3 * torch.tensor([1.0, -1.0]).repeat(bands // 2 + 1)[:bands].repeat(4))

@@ -14,7 +14,7 @@ BINS = 10  # of equal width, closed above
 
 
 def _bin_sums(units: np.ndarray, n_units: int, confidence: np.ndarray, hit: np.ndarray) -> np.ndarray:
-    """Sums of (clips, confidence, hits) per unit and bin of confidence, `shape=(n_units, BINS, 3)`."""
+    """Sums of (clips, confidence, hits) per unit and bin of confidence: `(n_units, BINS, 3)`."""
     cell = units * BINS + np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     parts = [np.bincount(cell, weights=w, minlength=n_units * BINS) for w in (np.ones(len(cell)), confidence, hit)]
     return np.stack(parts, axis=-1).reshape(n_units, BINS, 3)
@@ -42,18 +42,17 @@ def _confidence(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def calibration(predictions: pd.DataFrame) -> pd.DataFrame:
     """Calibration errors and Brier score of every system at clip level, mean over seeds.
 
-    - `ece`: expected calibration error of the predicted emotion: the gap between confidence and accuracy in ten bins
-      of equal width, weighted by bin size (Naeini et al. 2015; Guo et al. 2017).
-    - `classwise_ece`: the same gap between the probability of each emotion and its frequency, averaged over emotions
-      (Kull et al. 2019).
+    - `ece`: gap between confidence and accuracy of the predicted emotion in ten bins of equal width, weighted by bin
+      size (Naeini et al. 2015; Guo et al. 2017).
+    - `classwise_ece`: the same gap for the probability of each emotion, averaged over emotions (Kull et al. 2019).
     - `brier`: mean squared distance of the probabilities from the truth, summed over emotions, 0 to 2 (Brier 1950).
 
     Returns
     -------
     DataFrame
         `system, level, metric, value, low, high, seeds, speakers, clips`. The interval is Student's t on the jackknife
-        over speakers: calibration errors only grow by noise, and a bootstrap would add the noise of thin bins twice.
-        For the same reason they are too high when bins are thin: compare systems on equal numbers of clips.
+        over speakers: noise only increases calibration errors, and a bootstrap would add that of thin bins twice. Thin
+        bins also make the errors themselves too high: compare systems on equal numbers of clips.
     """
     table = to_clips(predictions)
     names = emotions_of(table)
@@ -89,9 +88,9 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `system, bin, left, right, n, confidence, accuracy, low, high`: one row per bin `(left, right]` that is not
-        empty; `n` is the mean number of clips over seeds. 95 % interval over speakers (jackknife t), cut to 0 … 1,
-        NaN where the bin has clips of one speaker only.
+        `system, bin, left, right, n, confidence, accuracy, low, high`: one row per bin `(left, right]` with clips; `n`
+        is their mean number over seeds. 95 % interval over speakers (jackknife t), NaN where a bin has one speaker
+        only.
     """
     parts = []
     for system, own in to_clips(predictions).groupby("system", sort=False):
@@ -112,18 +111,13 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-# ---------------------------------------------------------------------------------------------- temperature
-
-
 def temperatures(predictions: pd.DataFrame) -> pd.DataFrame:
     """Fit one temperature per system, seed and fold on clips of speakers outside the fold (Guo et al. 2017).
 
-    For fold k, the temperature minimises the log loss of the out-of-fold predictions for all *other* speakers. No label
-    and no probability of fold k's speakers enters that loss. The models that made those predictions had fold k's
-    speakers among their training speakers; scikit-learn's `CalibratedClassifierCV(ensemble=False)` accepts the same,
-    since only one number is fitted. A test shows that these temperatures equal, on average, those fitted on entirely
-    new speakers. Inner cross-validation would avoid this dependence, but trains on fewer speakers, which is another
-    bias, and trains every model once more for each fold.
+    It minimises the log loss of the out-of-fold predictions for all *other* speakers. The models that made these
+    predictions were trained on the fold's speakers, too; scikit-learn's `CalibratedClassifierCV(ensemble=False)`
+    accepts the same, since only one number is fitted. A test shows that on average these temperatures equal those
+    fitted on entirely new speakers.
 
     Returns
     -------
@@ -133,7 +127,7 @@ def temperatures(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     SerError
-        If a fold tests every speaker, so that no one is left to fit a temperature on.
+        If a fold tests every speaker.
     """
     table = to_clips(predictions)
     names = emotions_of(table)
@@ -159,23 +153,20 @@ def calibrate(predictions: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-# ----------------------------------------------------------------------------------------------- abstention
-
-
 def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     """Error rate when only the most confident predictions are made (El-Yaniv & Wiener 2010).
 
     Returns
     -------
     DataFrame
-        `system, coverage, risk`: fraction of clips decided, most confident first, and fraction of those that are
-        wrong; mean over seeds, one row per clip. Within equal confidences, risk is the mean over random orders. The
-        area under the curve is the mean of `risk`.
+        `system, coverage, risk`: fraction of clips decided, most confident first, and fraction of those that are wrong
+        (mean over the orders of equal confidences); mean over seeds, one row per clip. The mean of `risk` is the area
+        under it.
 
     Raises
     ------
     SerError
-        If a system did not judge the same number of clips with every seed.
+        If a system has another number of clips with another seed.
     """
     parts = []
     for system, own in to_clips(predictions).groupby("system", sort=False):
@@ -194,7 +185,7 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lowest(confidence: np.ndarray, hit: np.ndarray, accuracy: float) -> float:
-    """Lowest confidence from which on the predictions reach `accuracy` (ties decided together); infinity if none does."""
+    """Lowest confidence from which on the predictions reach `accuracy`, ties decided together; else infinity."""
     levels, of_row = np.unique(-confidence, return_inverse=True)
     reached = np.bincount(of_row, weights=hit).cumsum() / np.bincount(of_row).cumsum()
     enough = np.flatnonzero(reached >= accuracy - 1e-12)
@@ -202,29 +193,20 @@ def _lowest(confidence: np.ndarray, hit: np.ndarray, accuracy: float) -> float:
 
 
 def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
-    """Fraction of clips that can be decided if a fraction `accuracy` of the predictions must be right.
+    """Fraction of clips that can be decided if a fraction `accuracy` (above 0, up to 1) of them must be right.
 
-    For each fold, the confidence threshold is the lowest that reaches `accuracy` on the *other* speakers' predictions;
-    it is then applied to the fold. A threshold chosen on the clips it is applied to (`hindsight`) always reaches the
-    target.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of one or more systems.
-    accuracy : float
-        Between 0 and 1.
+    The confidence threshold of a fold is the lowest that reaches `accuracy` on the *other* speakers' predictions.
 
     Returns
     -------
     DataFrame
         `system, target, coverage, accuracy, hindsight`, means over seeds: fraction decided, fraction of those that are
-        right (NaN if none is decided), and the fraction that could have been decided in hindsight.
+        right (NaN if none is decided), and the fraction decided with the threshold chosen on the fold itself.
 
     Raises
     ------
     SerError
-        If `accuracy` is not above 0 and up to 1.
+        If `accuracy` is no such fraction.
     """
     if not 0 < accuracy <= 1:
         raise SerError(f"accuracy {accuracy} is not a fraction above 0 and up to 1: 80 % is 0.8")
@@ -247,24 +229,17 @@ def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["system", "target", "coverage", "accuracy", "hindsight"])
 
 
-# --------------------------------------------------------------------------------------------------- labels
-
-
 def suspect_labels(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Clips whose label the out-of-fold predictions contradict, most suspect first.
+    """Clips whose label the out-of-fold predictions contradict, most suspect first; systems and seeds are averaged.
 
-    Confident learning (Northcutt, Jiang, Chuang 2021) as in cleanlab: a clip is suspect if the probability of another
-    emotion is highest and reaches the mean that clips labelled with that emotion get. These thresholds keep a system
-    that underrates one emotion from contradicting all its labels.
-
-    Systems and seeds in the table are averaged first, so pass the systems that should vote. A suspect label is a
-    reason to listen again, not a proof: difficult clips with correct labels are found, too.
+    Confident learning (Northcutt, Jiang, Chuang 2021) as in cleanlab: the probability of another emotion is highest and
+    reaches the mean that clips labelled with that emotion get. Difficult clips with correct labels are found, too.
 
     Returns
     -------
     DataFrame
-        `clip, speaker, emotion, suggested, p_label, p_suggested, margin`, where `suggested` is the most probable
-        emotion, ordered by margin (`p_label` − `p_suggested`, most negative first).
+        `clip, speaker, emotion, suggested, p_label, p_suggested, margin`, ordered by margin (`p_label` −
+        `p_suggested`).
     """
     from cleanlab.filter import find_label_issues
 

@@ -1,4 +1,4 @@
-"""The loop that trains on some speakers and judges the others."""
+"""The loop that trains on some speakers and predicts the others."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-# ----------------------------------------------------------------------------------------- cross-validation
-
 
 def cross_validate(
     estimator: BaseEstimator,
@@ -37,34 +35,30 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Train on the other folds and predict this one: out-of-fold predictions of every segment.
 
-    Jobs (seeds × folds) run with one thread each, so the table does not depend on `n_jobs`. Above one they run in
-    processes of joblib, whose start takes a few seconds once; on the cluster where one is named.
+    Jobs (seeds × folds) run with one thread each, in processes of joblib or on the cluster where one is named; the
+    table does not depend on where.
 
     Parameters
     ----------
     estimator : scikit-learn classifier
-        Cloned for every job. Parameters called `random_state` (nested ones too) are set to the seed; the
-        speakers of the training rows are passed as `groups` when `fit` has such an argument.
+        Cloned for every job. Parameters called `random_state` (nested ones too) are set to the seed; `fit` receives the
+        speakers of the training rows if it has an argument `groups`.
     X : array, shape=(segments, ...)
-        Row i belongs to row i of `segments`. A `numpy.memmap` is opened by each process, not copied to it.
+        Row i belongs to row i of `segments`. Processes open a `numpy.memmap` instead of copying it.
     folds : Series or int array
         Fold of each clip, from `folds`; with `allow_leaks` also an array with the fold of each *segment*.
-    system : str
-        Name written into the table.
-    seeds : sequence of int
-        One run each. An estimator without randomness needs one, the default.
+    system, seeds : str, sequence of int
+        Name in the table; one run per seed.
     text_disjoint : bool
-        The folds were made with `text_disjoint=True`: train on clips that share neither speaker nor text
-        with the tested ones.
+        As given to `folds`: train on clips that share neither speaker nor text with the tested ones.
     allow_leaks : bool
-        Skip `check_folds`. Only for showing what such a mistake does (notebook 08).
+        Skip `check_folds`, to show what such a mistake does (notebook 08).
 
     Returns
     -------
     DataFrame
-        Predictions at segment level, ordered by seed, then as `segments`: `system, seed, fold, clip, start,
-        end, speaker, emotion` and one probability column for each emotion of the corpus. A class that a
-        fold's training part lacked (only with `allow_leaks`) has probability 0 there.
+        Predictions at segment level, ordered by seed, then as `segments`. A class that the training part of a fold
+        lacks (only with `allow_leaks`) has probability 0 there.
 
     Raises
     ------
@@ -75,9 +69,7 @@ def cross_validate(
     from tqdm.auto import tqdm
 
     if len(X) != len(segments):
-        raise SerError(
-            f"{len(X)} rows of features for {len(segments)} segments: extract the features from these very segments"
-        )
+        raise SerError(f"{len(X)} rows of features for {len(segments)} segments: extract features from these segments")
     rows = _segment_clips(segments, clips)
     if isinstance(folds, pd.Series):
         if not allow_leaks:
@@ -111,14 +103,11 @@ def cross_validate(
         "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "start": segments["start"].to_numpy(dtype=float),
         "end": segments["end"].to_numpy(dtype=float), "speaker": speaker, "emotion": emotion,
     })  # fmt: skip
-    tables = []
-    for seed in seeds:
-        table = np.zeros((len(base), len(names)))
-        for job_seed, number, _, _, test in jobs:
-            if job_seed == seed:
-                table[test] = probabilities[seed, number]
-        tables.append(pd.concat([base, pd.DataFrame(table, columns=names)], axis=1).assign(seed=int(seed)))
-    result = pd.concat(tables, ignore_index=True).assign(system=system)
+    values = np.zeros((len(seeds), len(base), len(names)))
+    for seed, number, _, _, test in jobs:
+        values[list(seeds).index(seed), test] = probabilities[seed, number]
+    result = pd.concat([base.assign(seed=int(seed), system=system) for seed in seeds], ignore_index=True)
+    result[names] = values.reshape(-1, len(names))
     return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
 
 

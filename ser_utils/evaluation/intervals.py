@@ -1,8 +1,7 @@
-"""Metrics computed from confusion counts, and their intervals over resampled speakers.
+"""Metrics computed from confusion counts, and their intervals over resampled speakers; everything works on arrays.
 
-Everything here works on arrays. A *unit* is what was sampled and is resampled as a whole: a speaker. Counts are kept
-per unit, so that any set of resamples is one matrix product: a statistic becomes a function of the units' weights
-(see `weighted`), and bootstrap, jackknife and permutation test differ only in the weights they use.
+A *unit* is what was sampled and is resampled as a whole: a speaker. Counts are kept per unit, so a statistic is a
+function of the units' weights (see `weighted`); bootstrap, jackknife and permutation test differ only in these weights.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,8 +41,7 @@ def recall(confusions: np.ndarray) -> np.ndarray:
 def uar(confusions: np.ndarray) -> np.ndarray:
     """Unweighted average recall: the mean recall of the classes that are present, also called balanced accuracy.
 
-    The metric of the Interspeech emotion challenges (Schuller, Steidl, Batliner 2009). Chance is one over the number
-    of classes, whatever their sizes.
+    Chance is one over the number of classes, whatever their sizes (Schuller, Steidl, Batliner 2009).
     """
     return _mean_present(recall(confusions))
 
@@ -66,16 +64,9 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
 def confusions_by_unit(
     units: np.ndarray, true: np.ndarray, predicted: np.ndarray, n_units: int, n_classes: int
 ) -> np.ndarray:
-    """Count confusions per unit.
+    """Count confusions per unit, as floats of `shape=(n_units, n_classes, n_classes)`.
 
-    Parameters
-    ----------
-    units, true, predicted : int arrays, shape=(examples,)
-        Numbers of the unit, of the true class and of the predicted class of each example.
-
-    Returns
-    -------
-    float array, shape=(n_units, n_classes, n_classes)
+    `units`, `true` and `predicted` are numbers of the unit, the true and the predicted class of each example.
     """
     shape = (n_units, n_classes, n_classes)
     cells = np.ravel_multi_index((units, true, predicted), shape)
@@ -117,10 +108,8 @@ def bootstrap(estimate: Estimate, units: int, *, resamples: int, seed: int) -> n
     """Values of a statistic when `units` units are drawn with replacement, `shape=(resamples, statistics)`."""
     rng = np.random.default_rng(seed)
     equal = np.full(units, 1 / units)
-    draws = (
-        rng.multinomial(units, equal, size=block.stop - block.start).astype(float)
-        for block in _blocks(resamples, units)
-    )
+    sizes = (block.stop - block.start for block in _blocks(resamples, units))
+    draws = (rng.multinomial(units, equal, size).astype(float) for size in sizes)
     return np.concatenate([estimate(weights).reshape(len(weights), -1) for weights in draws])
 
 
@@ -147,21 +136,18 @@ def interval(
     estimate : callable
         Maps weights `(resamples, units)` to `(resamples, statistics)` or `(resamples,)`, see `weighted`.
     units : int
-        Number of units (speakers; or clips, or any groups that were sampled as a whole).
+        Number of units: speakers, clips, or any groups that were sampled as a whole.
     method : {"expanded", "percentile", "t"}
-        `"expanded"`, the default, is the bootstrap percentile interval with quantiles moved outwards for few units
-        (Hesterberg 2015). In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR, and the
-        true difference of two systems, in 92 to 96 %. With 9 speakers `"percentile"` covers 88 to 90 %; `"t"`
-        (Student's t on the jackknife's standard error) covers 92 to 95 % with wider intervals. A test repeats the
-        simulation. With many units all agree.
+        "expanded" is the bootstrap percentile interval with quantiles moved outwards for few units (Hesterberg 2015).
+        In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR, and the true difference of two
+        systems, in 92 to 96 %. With 9 speakers "percentile" covers 88 to 90 %, and "t" (Student's t on the jackknife's
+        standard error) 92 to 95 % with wider intervals. A test repeats the simulation.
 
     Returns
     -------
     value, low, high : arrays, shape=(statistics,)
-        `low` and `high` are NaN for a statistic that depends on one unit alone (or if there is only one unit): its
-        variation is unknown then. In a resample without a class, UAR and macro-F1 average over the classes that it
-        has; the recall of a class uses the resamples that have the class. A recall that is 0 or 1 for every unit has
-        an interval of length 0.
+        `low` and `high` are NaN for a statistic that depends on one unit alone: its variation is unknown. A resample
+        without a class counts for UAR and macro-F1 with its other classes, and not for the recall of that class.
 
     Raises
     ------
@@ -208,19 +194,19 @@ def permutation_test(
 
     If the systems were equally good, their names could be exchanged for any speaker (Good 2005, "Permutation,
     Parametric and Bootstrap Tests", matched pairs). All swaps are tried when there are at most `resamples` of them,
-    random ones otherwise, counting the observed one (Phipson & Smyth 2010).
+    else random ones, counting the observed one (Phipson & Smyth 2010).
 
     Parameters
     ----------
     a, b : arrays, shape=(units, classes, classes)
-        Confusion counts of both systems for the same units (mean over seeds, where there are several).
+        Confusion counts of both systems for the same units (mean over seeds).
     statistic : callable
         Maps `(resamples, classes, classes)` to `(resamples,)`, e.g. `uar`.
 
     Returns
     -------
     float
-        With n units it cannot fall below 2 / 2**n. NaN if the observed difference is NaN.
+        At least 2 / 2**n with n units. NaN if the observed difference is NaN.
     """
     units, shape = len(a), a.shape[1:]
     exact = 2**units <= resamples

@@ -11,7 +11,7 @@ import pandas as pd
 from ser_utils import SerError
 from ser_utils.evaluation.intervals import interval, uar, wa, weighted
 from ser_utils.evaluation.predictions import COLUMNS, counts, emotions_of, to_clips, validate
-from ser_utils.evaluation.speaker_folds import listed
+from ser_utils.evaluation.speaker_folds import named
 
 RULED_OUT, FOUND, CANNOT_TELL = "ruled out", "found", "cannot tell"
 
@@ -26,19 +26,15 @@ SKEW_GAP = 0.05
 
 # No predictions table shows these; they can only be found in the code that made it.
 _UNSEEN = {
-    "epoch chosen on the test fold": "not visible in predictions; look for early stopping on anything but training speakers",
-    "layer or system chosen on the test fold": "not visible in predictions; report what was chosen before the test speakers were judged",
-    "segments cut from a whole-clip feature map": "not visible in predictions; each segment must be encoded by itself",
-    "interval over clips instead of speakers": "not visible in predictions; compute intervals with evaluation.scores",
+    "epoch chosen on the test fold": "look for early stopping on anything but training speakers",
+    "layer or system chosen on the test fold": "report what was chosen before the test speakers were judged",
+    "segments cut from a whole-clip feature map": "each segment must be encoded by itself",
+    "interval over clips instead of speakers": "compute intervals with evaluation.scores",
 }
 
 
 def audit(
-    predictions: pd.DataFrame,
-    clips: pd.DataFrame,
-    *,
-    text_disjoint: bool = False,
-    deterministic: Collection[str] = (),
+    predictions: pd.DataFrame, clips: pd.DataFrame, *, text_disjoint: bool = False, deterministic: Collection[str] = ()
 ) -> pd.DataFrame:
     """Check a predictions table for known evaluation mistakes.
 
@@ -50,8 +46,7 @@ def audit(
     predictions : DataFrame
         Of one or more systems, at clip or segment level, from here or from anywhere.
     clips : DataFrame
-        The clips table it belongs to. Sound files are read from `path`, where they exist, to find recordings stored
-        twice.
+        Their clips table. Sound files are read from `path`, where they exist, to find recordings stored twice.
     text_disjoint : bool
         The folds are cells of `folds(..., text_disjoint=True)`.
     deterministic : collection of str
@@ -60,8 +55,8 @@ def audit(
     Returns
     -------
     DataFrame
-        `check, verdict, detail, rows`. Verdict is `"ruled out"`, `"found"` or `"cannot tell"`; `rows` lists the index
-        labels in `predictions` that a finding rests on (empty where it concerns the table as a whole).
+        `check, verdict, detail, rows`. Verdict is "ruled out", "found" or "cannot tell"; `rows` lists the index labels
+        in `predictions` that a finding rests on (empty where it concerns the table as a whole).
     """
     findings: list[tuple[str, str, str, list]] = []
     table = predictions.drop(columns=["start", "end"], errors="ignore")
@@ -90,13 +85,17 @@ def audit(
     check("one seed", {"system", "seed"}, _one_seed, table, deterministic)
     check("few speakers", {"clip"}, _few_speakers, table, speakers)
     check("accuracy flattered by skewed classes", set(), _skew, predictions, findings[0][1] == FOUND)
-    findings += [(name, CANNOT_TELL, detail, []) for name, detail in _UNSEEN.items()]
+    findings += [(name, CANNOT_TELL, f"not visible in predictions; {advice}", []) for name, advice in _UNSEEN.items()]
     return pd.DataFrame(findings, columns=["check", "verdict", "detail", "rows"])
 
 
 def _from_clips(table: pd.DataFrame, clips: pd.DataFrame, column: str) -> pd.Series:
     """A column of the clips table for each row of predictions; NaN for unknown clips."""
     return table["clip"].map(clips.drop_duplicates("clip").set_index("clip")[column])
+
+
+def _finding(rows: pd.Index, problem: str, clean: str) -> Finding:
+    return (FOUND, problem, rows) if len(rows) else (RULED_OUT, clean, [])
 
 
 def _invalid(predictions: pd.DataFrame) -> Finding:
@@ -113,22 +112,21 @@ def _left_out(table: pd.DataFrame, clips: pd.DataFrame) -> Finding:
     everyone = set(clips["clip"]) | set().union(*judged)
     for (system, seed), own in judged.items():
         if missing := everyone - own:
-            detail = f"did not judge {len(missing)} of {len(everyone)} clips: {listed(missing)}"
+            detail = f"did not judge {len(missing)} of {len(everyone)} clips: {named(missing)}"
             return FOUND, f"'{system}' (seed {seed}) {detail}", []
     strangers = table.index[~table["clip"].isin(clips["clip"])]
-    if len(strangers):
-        return FOUND, f"clips that the clips table does not know: {listed(table.loc[strangers, 'clip'])}", strangers
-    return RULED_OUT, f"every system and seed judged all {len(everyone)} clips", []
+    problem = f"clips that the clips table does not know: {named(table.loc[strangers, 'clip'])}"
+    return _finding(strangers, problem, f"every system and seed judged all {len(everyone)} clips")
 
 
 def _differs(table: pd.DataFrame, clips: pd.DataFrame, column: str) -> Finding:
     known = _from_clips(table, clips, column)
     rows = table.index[known.notna() & (table[column] != known)]
     if len(rows):
-        row = rows[0]
-        detail = f"clip {table.at[row, 'clip']} has {column} '{table.at[row, column]}' here and '{known[row]}' in the clips table"
+        row, n = rows[0], table.loc[rows, "clip"].nunique()
+        clash = f"{column} '{table.at[row, column]}' here and '{known[row]}' in the clips table ({n} such clips)"
         hint = "; was it cut from the wrong part of the file name?" if column == "speaker" else ""
-        return FOUND, f"{detail} ({table.loc[rows, 'clip'].nunique()} such clips){hint}", rows
+        return FOUND, f"clip {table.at[row, 'clip']} has {clash}{hint}", rows
     return RULED_OUT, f"{column}s agree for all clips", []
 
 
@@ -140,9 +138,8 @@ def _spread(table: pd.DataFrame, values: pd.Series) -> pd.Series:
 
 def _on_both_sides(table: pd.DataFrame, values: pd.Series, what: str) -> Finding:
     rows = table.index[_spread(table, values)]
-    if len(rows):
-        return FOUND, f"{values[rows].nunique()} {what}s are in several folds: {listed(values[rows])}", rows
-    return RULED_OUT, f"every {what} is in one fold", []
+    problem = f"{values[rows].nunique()} {what}s are in several folds: {named(values[rows])}"
+    return _finding(rows, problem, f"every {what} is in one fold")
 
 
 def _shared_speakers(table: pd.DataFrame, speakers: pd.Series, text_disjoint: bool) -> Finding:
@@ -170,9 +167,8 @@ def _shared_recordings(table: pd.DataFrame, clips: pd.DataFrame) -> Finding:
     rows = table.index[_spread(table, recording) & recording.duplicated(keep=False)]
     # One clip in several folds is another check's business.
     rows = rows[table.loc[rows, "clip"].groupby(recording[rows]).transform("nunique") > 1]
-    if len(rows):
-        return FOUND, f"the same sound under several names, in several folds: {listed(table.loc[rows, 'clip'])}", rows
-    return RULED_OUT, "no two clips in different folds have the same samples", []
+    problem = f"the same sound under several names, in several folds: {named(table.loc[rows, 'clip'])}"
+    return _finding(rows, problem, "no two clips in different folds have the same samples")
 
 
 def _content(clips: pd.DataFrame) -> dict[str, str] | None:
@@ -195,7 +191,7 @@ def _missing_emotion(table: pd.DataFrame) -> Finding:
         for fold in own["fold"].unique():
             lacking = emotions - set(own.loc[own["fold"] != fold, "emotion"])
             if lacking:
-                return FOUND, f"no clip with {listed(lacking)} outside fold {fold}", own.index[own["fold"] == fold]
+                return FOUND, f"no clip with {named(lacking)} outside fold {fold}", own.index[own["fold"] == fold]
     return RULED_OUT, "every emotion occurs outside of every fold", []
 
 
@@ -214,7 +210,8 @@ def _sample_rate(predictions: pd.DataFrame, clips: pd.DataFrame) -> Finding:
         surprise = table / table.sum(axis=1).to_numpy()[:, None] - table.sum() / n
         rate, emotion = surprise.stack().idxmax()
         share, usual = table.loc[rate, emotion] / table.loc[rate].sum(), table[emotion].sum() / n
-        detail = f"{share:.0%} of the {rate} Hz files are {emotion}, against {usual:.0%} of all (Cramér's V {association:.2f})"
+        detail = f"{share:.0%} of the {rate} Hz files are {emotion}, against {usual:.0%} of all"
+        detail += f" (Cramér's V {association:.2f})"
         odd = clips.loc[clips["sample_rate"] == rate, "clip"]
         return FOUND, detail, list(predictions.index[predictions["clip"].isin(odd)]) if "clip" in predictions else []
     return RULED_OUT, f"sample rates differ, but not with the emotion (Cramér's V {association:.2f})", []
@@ -243,20 +240,19 @@ def _duration(clips: pd.DataFrame) -> Finding:
 
 
 def _normalisation(table: pd.DataFrame) -> Finding:
-    named = table["system"].astype(str).str.endswith("/speaker")
-    if named.any():
-        detail = f"{listed(table.loc[named, 'system'])} used unlabelled clips of the test speakers, as the name says; keep it apart"
-        return FOUND, detail, table.index[named]
+    own = table["system"].astype(str).str.endswith("/speaker")
+    if own.any():
+        detail = "used unlabelled clips of the test speakers, as the name says; keep it apart"
+        return FOUND, f"{named(table.loc[own, 'system'])} {detail}", table.index[own]
     return CANNOT_TELL, "not visible in predictions; means and standard deviations must come from training speakers", []
 
 
 def _one_seed(table: pd.DataFrame, deterministic: Collection[str]) -> Finding:
     seeds = table[~table["system"].isin(deterministic)].groupby("system")["seed"].nunique()
     single = seeds.index[seeds < 2]
-    if len(single):
-        advice = "run at least 3, or name it in `deterministic` if nothing in it is random"
-        return FOUND, f"{listed(single)}: one seed; {advice}", table.index[table["system"].isin(single)]
-    return RULED_OUT, "every system with randomness was run with several seeds", []
+    problem = f"{named(single)}: one seed; run at least 3, or name it in `deterministic` if nothing in it is random"
+    rows = table.index[table["system"].isin(single)]
+    return _finding(rows, problem, "every system with randomness was run with several seeds")
 
 
 def _few_speakers(table: pd.DataFrame, speakers: pd.Series) -> Finding:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from ser_utils import EMOTIONS, SerError
+from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.evaluation.intervals import confusions_by_unit
 
 COLUMNS = ("system", "seed", "fold", "clip", "speaker", "emotion")
@@ -21,12 +21,10 @@ FLOOR = 1e-6
 _SUM_TOLERANCE = 1e-3  # enough for float16 probabilities
 
 
-def name_rows(rows: Iterable, shown: int = 5) -> str:
+def name_rows(rows: Iterable) -> str:
     """Write row labels for an error message: `rows 3, 17, 20 and 12 more`."""
     rows = list(rows)
-    text = ", ".join(str(row) for row in rows[:shown])
-    more = f" and {len(rows) - shown} more" if len(rows) > shown else ""
-    return f"{'row' if len(rows) == 1 else 'rows'} {text}{more}"
+    return f"{'row' if len(rows) == 1 else 'rows'} {listed(rows)}"
 
 
 def emotions_of(predictions: pd.DataFrame) -> list[str]:
@@ -35,26 +33,18 @@ def emotions_of(predictions: pd.DataFrame) -> list[str]:
 
 
 def validate(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Refuse a predictions table that cannot be scored.
+    """Refuse a predictions table that cannot be scored; else return it as it is.
 
-    Returns
-    -------
-    DataFrame
-        `predictions` itself, unchanged.
-
-    Raises
-    ------
-    SerError
-        If the table is empty, lacks a column, holds a missing value, a probability outside 0 to 1 or rows of
-        probabilities that do not sum to one; if a clip (or segment) occurs twice for one system and seed, if a clip
-        has two emotions or speakers, or if an emotion has no probability column, i.e. no fold was trained on it. The
-        message names the rows by index label.
+    Raises SerError if the table is empty or lacks a column or a value, if probabilities are not between 0 and 1 or do
+    not sum to one, if a clip (or segment) occurs twice for one system and seed, if a clip has two emotions or speakers,
+    or if an emotion has no probability column, i.e. no fold was trained on it. The message names the rows by index
+    label.
     """
     missing = [column for column in COLUMNS if column not in predictions.columns]
     if missing:
         raise SerError(
             f"the predictions table lacks {', '.join(missing)}: it has {', '.join(map(str, predictions.columns))}; "
-            f"needed are {', '.join(COLUMNS)} and one probability column an emotion"
+            f"needed are {', '.join(COLUMNS)} and one probability column per emotion"
         )
     if predictions.empty:
         raise SerError("the predictions table has no rows: run cross_validate first")
@@ -71,10 +61,7 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     unknown = ~predictions["emotion"].isin(names)
     if unknown.any():
         lacking = ", ".join(sorted(predictions.loc[unknown, "emotion"].astype(str).unique()))
-        refuse(
-            unknown,
-            f"no probability column for {lacking}: no fold was trained on it; drop its clips or train with it",
-        )
+        refuse(unknown, f"no probability column for {lacking}: no fold was trained on it; drop it or train with it")
     wrong_type = [name for name in names if not pd.api.types.is_numeric_dtype(predictions[name])]
     if wrong_type:
         raise SerError(f"predictions, column {', '.join(wrong_type)}: probabilities must be numbers, not text")
@@ -87,10 +74,7 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
         refuse(off, f"probabilities sum to {probabilities[off].sum(1)[0]:.3f} instead of 1")
 
     key = ["system", "seed", "clip"] + (["start"] if "start" in predictions.columns else [])
-    refuse(
-        predictions.duplicated(key, keep=False),
-        f"the same {', '.join(key)} more than once: keep one row of each",
-    )
+    refuse(predictions.duplicated(key, keep=False), f"the same {', '.join(key)} more than once: keep one row of each")
     for column in ("emotion", "speaker"):
         first = predictions.groupby("clip", sort=False)[column].transform("first")
         refuse(predictions[column] != first, f"a clip has another {column} here than in its first row")
@@ -107,7 +91,7 @@ def pool(probabilities: np.ndarray, groups: np.ndarray | None = None) -> np.ndar
     ----------
     probabilities : array, shape=(segments, emotions)
     groups : int array, shape=(segments,), optional
-        Number of the clip of each segment, 0 to clips - 1, none left out. Without it all segments are one clip.
+        Number of the clip of each segment, from 0, none left out. Without it all segments are one clip.
 
     Returns
     -------
@@ -127,12 +111,7 @@ def pool(probabilities: np.ndarray, groups: np.ndarray | None = None) -> np.ndar
 
 
 def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Pool the segments of each clip (see `pool`).
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        At segment level (with `start`), or at clip level already, which comes back as it is.
+    """Pool the segments of each clip (see `pool`); a table at clip level stays as it is.
 
     Returns
     -------
@@ -151,24 +130,9 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return validated predictions at one level.
+    """Return validated predictions at `level`, "clip" (pooled by `to_clips`) or "segment".
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        A predictions table of clips or of segments.
-    level : {"clip", "segment"}
-        Segments become clips by `to_clips`.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    SerError
-        If the table cannot be scored (see `validate`), the level is unknown, or the table is per clip and the level
-        is "segment".
+    Raises SerError if `validate` refuses the table, the level is unknown, or a table of clips is asked for segments.
     """
     if level == "clip":
         return to_clips(predictions)
@@ -206,17 +170,12 @@ def codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def counts(predictions: pd.DataFrame, unit: str = "speaker") -> tuple[np.ndarray, pd.Index]:
     """Confusion counts of one system's validated predictions per seed and unit.
 
-    Parameters
-    ----------
-    unit : str
-        Column whose values are the units: `"speaker"`, or `"clip"` for comparison.
-
     Returns
     -------
     float array, shape=(seeds, units, emotions, emotions)
         True emotion by predicted emotion.
     Index
-        The units, sorted.
+        The values of column `unit`, sorted.
     """
     units, names = pd.factorize(predictions[unit], sort=True)
     seeds, seed_names = pd.factorize(predictions["seed"], sort=True)

@@ -14,9 +14,6 @@ from ser_utils.evaluation.predictions import at_level, counts, emotions_of, one_
 METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
 
 
-# --------------------------------------------------------------------------------------------------- scores
-
-
 def _statistics(confusions: np.ndarray) -> np.ndarray:
     """All metrics side by side: UAR, WA, macro-F1, then the recall of each class."""
     overall = np.stack([metric(confusions) for metric in METRICS.values()], axis=-1)
@@ -41,10 +38,8 @@ def scores(
     predictions : DataFrame
         Of one or more systems.
     level : {"clip", "segment"}
-        Score predictions per clip (see `to_clips`) or per segment.
     unit : {"speaker", "clip"}
-        What is resampled. `"clip"` gives intervals that are too narrow, because they treat clips of one speaker as
-        independent; for comparison only.
+        What is resampled. "clip" gives intervals that are too narrow, as clips of one speaker are not independent.
     method : str
         See `interval`.
 
@@ -74,8 +69,7 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     Parameters
     ----------
     by : str or Series
-        A column of `predictions`, or a value for each clip (index `clip`), e.g.
-        `clips.set_index("clip")["gender"]`. Clips without a value are left out.
+        A column of `predictions`, or a value per clip (index `clip`). Clips without a value are left out.
     **options
         As for `scores`. One speaker has no speakers to resample: use `unit="clip"` with `by="speaker"`.
 
@@ -91,26 +85,24 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     """
     group = predictions[by] if isinstance(by, str) else predictions["clip"].map(by)
     if group.isna().all():
-        raise SerError(
-            "no clip of these predictions has a group: `by` must be a column of them or a Series with clips as its index"
-        )
+        raise SerError("no clip of these predictions has a group: give a column of them or a Series with index `clip`")
     parts = [scores(own, **options).assign(group=name) for name, own in predictions.groupby(group, observed=True)]
     table = pd.concat(parts, ignore_index=True)
     return table[["system", "group", *table.columns.drop(["system", "group"])]]
 
 
 def recalls(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame:
-    """Recall of each emotion (columns) by system (rows), mean over seeds; `scores` has the same numbers with intervals."""
+    """Recall of each emotion (columns) by system (rows), mean over seeds; `scores` adds intervals."""
     table = at_level(predictions, level)
     rows = {name: recall(counts(own)[0].sum(1)).mean(0) for name, own in table.groupby("system", sort=False)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=emotions_of(table)).rename_axis("system")
 
 
 def confusion(predictions: pd.DataFrame, *, level: str = "clip", normalise: bool = False) -> pd.DataFrame:
-    """Confusion matrix of one system: true emotion (rows) by predicted emotion (columns).
+    """Confusion matrix of one system: true emotion (rows) by predicted emotion (columns), mean counts over seeds.
 
-    Counts are means over seeds, so rows sum to the number of clips (or segments). With `normalise` rows sum to one and
-    the diagonal holds the recalls; the row of an emotion without clips is NaN then.
+    With `normalise` rows sum to one and the diagonal holds the recalls; the row of an emotion without clips is NaN
+    then.
     """
     one_system(predictions)
     table = at_level(predictions, level)
@@ -145,22 +137,18 @@ def confusion_table(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd
     return pd.DataFrame(result, index=pairs).reset_index()
 
 
-# ---------------------------------------------------------------------------------------------- comparisons
-
-
 def compare(
     a: pd.DataFrame, b: pd.DataFrame, *, metric: str = "uar", level: str = "clip", resamples: int = 10_000
 ) -> pd.Series:
     """Difference a − b of two systems on the same clips, paired over speakers.
 
-    The interval uses the same resampled speakers for both systems, so that what makes a speaker difficult for both
-    cancels out. The p-value is `permutation_test`, two-sided, on counts averaged over seeds.
+    The interval resamples the same speakers for both systems, so what makes a speaker difficult for both cancels out.
+    The p-value is `permutation_test`, two-sided, on counts averaged over seeds.
 
     Parameters
     ----------
     a, b : DataFrame
-        Predictions of one system each, for the same clips (or, with `level="segment"`, the same segments). Seeds may
-        differ.
+        Predictions of one system each, for the same clips (or segments). Seeds may differ.
     metric : {"uar", "wa", "macro_f1"} or "recall_<emotion>"
 
     Returns
@@ -180,13 +168,11 @@ def compare(
     statistic = _metric(metric, emotions_of(a))
     (counts_a, units), (counts_b, _) = counts(a), counts(b)
     estimate_a, estimate_b = weighted(counts_a, statistic), weighted(counts_b, statistic)
-    value, low, high = interval(
-        lambda weights: estimate_a(weights) - estimate_b(weights), len(units), resamples=resamples
-    )
+    value, low, high = interval(lambda w: estimate_a(w) - estimate_b(w), len(units), resamples=resamples)
     p = permutation_test(counts_a.mean(0), counts_b.mean(0), statistic, resamples=resamples)
     return pd.Series({
-        "system": systems[0], "other": systems[1], "metric": metric, "difference": value[0], "low": low[0], "high": high[0], "p": p,
-        "speakers": len(units), "clips": a["clip"].nunique(),
+        "system": systems[0], "other": systems[1], "metric": metric, "difference": value[0], "low": low[0],
+        "high": high[0], "p": p, "speakers": len(units), "clips": a["clip"].nunique(),
     })  # fmt: skip
 
 
@@ -203,24 +189,18 @@ def _metric(metric: str, names: list[str]) -> Callable[[np.ndarray], np.ndarray]
 
 def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
     if emotions_of(a) != emotions_of(b):
-        raise SerError(
-            f"the systems know different emotions: {', '.join(emotions_of(a))} and {', '.join(emotions_of(b))}"
-        )
+        sets = " and ".join(", ".join(emotions_of(table)) for table in (a, b))
+        raise SerError(f"the systems know different emotions: {sets}")
     key = ["clip", "start"] if level == "segment" else ["clip"]
     for table in (a, b):
-        per_seed = table.groupby("seed")["clip"].count()
-        if per_seed.nunique() > 1:
-            raise SerError(
-                f"system '{table['system'].iloc[0]}' did not judge the same number of {level}s with every seed"
-            )
+        if table.groupby("seed")["clip"].count().nunique() > 1:
+            raise SerError(f"system '{one_system(table)}' did not judge the same number of {level}s with every seed")
     left, right = (table[[*key, "speaker", "emotion"]].drop_duplicates().set_index(key) for table in (a, b))
     odd = left.index.symmetric_difference(right.index)
     if len(odd):
-        raise SerError(
-            f"{len(odd)} {level}s are judged by one system only, {odd[0]} among them: compare systems on the same {level}s"
-        )
+        advice = f"compare systems on the same {level}s"
+        raise SerError(f"{len(odd)} {level}s are judged by one system only, {odd[0]} among them: {advice}")
     unlike = (left != right.loc[left.index]).any(axis=1)
     if unlike.any():
-        raise SerError(
-            f"{level} {left.index[unlike][0]} has another speaker or emotion in the other table: use one clips table for both"
-        )
+        problem = "has another speaker or emotion in the other table: use one clips table for both"
+        raise SerError(f"{level} {left.index[unlike][0]} {problem}")

@@ -1,47 +1,33 @@
 """Speaker-disjoint folds: who is tested when, and a check that nobody is on both sides."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError
+from ser_utils import SerError, listed
 
+_LEAVE_ONE_OUT = 12  # speakers up to whom each has a fold of their own
+_SPLITS = 5  # folds of more speakers, and groups of sentences
 _SEARCHES = 500  # assignments of speakers to folds that are tried before giving up
 
 
-def folds(
-    clips: pd.DataFrame,
-    *,
-    max_leave_one_out: int = 12,
-    n_splits: int = 5,
-    text_disjoint: bool = False,
-    text_splits: int = 5,
-    seed: int = 0,
-) -> pd.Series:
+def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) -> pd.Series:
     """Assign every clip to the fold in which it is tested.
 
-    Each speaker is left out in turn while there are at most `max_leave_one_out` of them; with more,
-    speakers are dealt to `n_splits` folds with similar shares of each emotion (scikit-learn's
-    `StratifiedGroupKFold`), again with another seed until every training part has every emotion. A *test*
-    part may lack an emotion.
+    Each speaker is left out in turn while there are at most 12 of them; more are assigned to 5 folds with similar
+    shares of each emotion (`StratifiedGroupKFold`), again with another seed until every training part has every
+    emotion. A *test* part may lack an emotion.
 
     Parameters
     ----------
     clips : DataFrame
         A clips table.
     text_disjoint : bool
-        Also keep sentences apart. Speakers' folds are crossed with `text_splits` groups of sentences; a
-        fold is one cell: some speakers saying some sentences. Its training part shares neither, so clips of
-        its speakers *or* of its sentences are left out of training: pass `text_disjoint=True` to
-        `cross_validate` as well. Training parts get smaller: compare with speaker-disjoint folds knowing
-        that. With EMO-DB's ten sentences and ten speakers, 5 text groups make 50 folds that train on 72 %
-        of the clips.
-    text_splits : int
-        Groups of sentences; every sentence by itself where there are no more than that.
+        Also keep sentences apart: speakers' folds are crossed with up to 5 groups of sentences. The training part of
+        such a cell shares neither speakers nor sentences with it: pass `text_disjoint=True` to `cross_validate` as
+        well. Training parts get smaller: on EMO-DB, 50 folds train on 72 % of the clips.
 
     Returns
     -------
@@ -51,14 +37,13 @@ def folds(
     Raises
     ------
     SerError
-        If there is one speaker only, if the training part of a fold lacks an emotion, or if a text is
-        missing.
+        If there is one speaker only, the training part of a fold lacks an emotion, or a text is missing.
     """
     _need_two_speakers(clips)
-    speakers = _speaker_folds(clips, max_leave_one_out, n_splits, seed)
+    speakers = _speaker_folds(clips, seed)
     result = pd.Series(speakers, index=pd.Index(clips["clip"], name="clip"), name="fold", dtype="int64")
     if text_disjoint:
-        texts = _text_groups(clips, text_splits)
+        texts = _text_groups(clips)
         cells = speakers * (texts.max() + 1) + texts
         result[:] = np.unique(cells, return_inverse=True)[1]
     check_folds(result, clips, text_disjoint=text_disjoint)
@@ -68,29 +53,27 @@ def folds(
 def _need_two_speakers(clips: pd.DataFrame) -> None:
     speakers = clips["speaker"].unique()
     if len(speakers) < 2:
-        raise SerError(
-            f"{len(clips)} clips of {len(speakers)} speaker ({', '.join(map(str, speakers))}): evaluation leaves speakers out, "
-            "so at least two are needed; check the speaker column"
-        )
+        given = f"{len(clips)} clips of {len(speakers)} speaker ({', '.join(map(str, speakers))})"
+        reason = "evaluation leaves speakers out, so at least two are needed"
+        raise SerError(f"{given}: {reason}; check the speaker column")
     spoken_by = clips.groupby("emotion")["speaker"].nunique()
     for emotion in spoken_by.index[spoken_by < 2]:
         speaker = clips.loc[clips["emotion"] == emotion, "speaker"].iloc[0]
-        raise SerError(
-            f"emotion '{emotion}' comes from one speaker only ('{speaker}'): the fold that tests '{speaker}' has no '{emotion}' "
-            "in training; drop the emotion or add speakers"
-        )
+        lacking = f"the fold that tests '{speaker}' has no '{emotion}' in training"
+        advice = "drop the emotion or add speakers"
+        raise SerError(f"emotion '{emotion}' comes from one speaker only ('{speaker}'): {lacking}; {advice}")
 
 
-def _speaker_folds(clips: pd.DataFrame, max_leave_one_out: int, n_splits: int, seed: int) -> np.ndarray:
+def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
     speaker, names = pd.factorize(clips["speaker"], sort=True)
-    if len(names) <= max_leave_one_out:
+    if len(names) <= _LEAVE_ONE_OUT:
         return speaker
     from sklearn.model_selection import StratifiedGroupKFold
 
     emotions = clips["emotion"].to_numpy()
     # Which emotions each speaker has: a training part is complete if its speakers have all between them.
     has = pd.crosstab(speaker, emotions).to_numpy() > 0
-    n_splits = min(n_splits, len(names), clips["emotion"].value_counts().max())
+    n_splits = min(_SPLITS, clips["emotion"].value_counts().max())
     for attempt in range(_SEARCHES):
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed + attempt)
         fold = np.empty(len(clips), dtype=np.int64)
@@ -105,19 +88,16 @@ def _speaker_folds(clips: pd.DataFrame, max_leave_one_out: int, n_splits: int, s
     return fold  # check_folds names the fold and the emotion
 
 
-def _text_groups(clips: pd.DataFrame, n_groups: int) -> np.ndarray:
+def _text_groups(clips: pd.DataFrame) -> np.ndarray:
     if clips["text"].isna().any():
-        raise SerError(
-            f"text-disjoint folds need the text of every clip, and {clips['text'].isna().sum()} of {len(clips)} have none: "
-            "fill in the text column or use folds without text_disjoint"
-        )
+        lacking, advice = clips["text"].isna().sum(), "fill in the text column or use folds without text_disjoint"
+        needed = "text-disjoint folds need the text of every clip"
+        raise SerError(f"{needed}, and {lacking} of {len(clips)} have none: {advice}")
     sizes = clips["text"].value_counts()
     if len(sizes) < 2:
-        raise SerError(
-            "text-disjoint folds need at least two texts, and all clips have the same one: leave text_disjoint out"
-        )
+        raise SerError("text-disjoint folds need at least two texts, and all clips have one: leave text_disjoint out")
     # Largest first into the emptiest group: groups of nearly equal size.
-    load = np.zeros(min(n_groups, len(sizes)))
+    load = np.zeros(min(_SPLITS, len(sizes)))
     group_of = {}
     for text in sorted(sizes.index, key=lambda text: (-sizes[text], text)):
         group_of[text] = int(load.argmin())
@@ -128,33 +108,25 @@ def _text_groups(clips: pd.DataFrame, n_groups: int) -> np.ndarray:
 def check_folds(folds: pd.Series, clips: pd.DataFrame, *, text_disjoint: bool = False) -> None:
     """Refuse folds that leak.
 
-    Raises
-    ------
-    SerError
-        If a clip has no fold or more than one, if a speaker (with `text_disjoint`: a training clip of the
-        same speaker or sentence, which can then only happen through a missing text) is in two folds, or if
-        a fold's training part lacks an emotion of the corpus. The message names clip, speaker, fold or
-        emotion.
+    Raises SerError if a clip has no fold or more than one, a speaker is in two folds (unless `text_disjoint`), or the
+    training part of a fold lacks an emotion. The message names clip, speaker, fold or emotion.
     """
-    split = folds.groupby(level=0).nunique()
-    split = split.index[split > 1]
+    split = folds.groupby(level=0).nunique().loc[lambda number: number > 1].index
     if len(split):
         raise SerError(
-            f"clip '{split[0]}' is split over folds {listed(folds[split[0]].unique())} ({len(split)} such clips): "
+            f"clip '{split[0]}' is split over folds {named(folds[split[0]].unique())} ({len(split)} such clips): "
             "keep all pieces of a clip in one fold"
         )
     missing = clips.loc[~clips["clip"].isin(folds.index), "clip"]
     if len(missing):
-        raise SerError(
-            f"{len(missing)} clips have no fold, '{missing.iloc[0]}' among them: make the folds from the same clips table"
-        )
+        advice = "make the folds from the same clips table"
+        raise SerError(f"{len(missing)} clips have no fold, '{missing.iloc[0]}' among them: {advice}")
     fold = clips["clip"].map(folds[~folds.index.duplicated()]).to_numpy()
     if not text_disjoint:
-        by_speaker = pd.Series(fold).groupby(clips["speaker"].to_numpy()).unique()
-        shared = by_speaker[by_speaker.map(len) > 1]
+        shared = pd.Series(fold).groupby(clips["speaker"].to_numpy()).unique().loc[lambda own: own.map(len) > 1]
         if len(shared):
             raise SerError(
-                f"speaker '{shared.index[0]}' is in folds {listed(shared.iloc[0])} ({len(shared)} speakers are shared): "
+                f"speaker '{shared.index[0]}' is in folds {named(shared.iloc[0])} ({len(shared)} speakers are shared): "
                 "a speaker must not be on both sides; use evaluation.folds"
             )
     corpus = set(clips["emotion"])
@@ -162,17 +134,14 @@ def check_folds(folds: pd.Series, clips: pd.DataFrame, *, text_disjoint: bool = 
         train = training_rows(fold, number, clips, text_disjoint)
         lacking = corpus - set(clips["emotion"].to_numpy()[train])
         if lacking:
-            tested = listed(clips["speaker"].to_numpy()[fold == number])
-            raise SerError(
-                f"fold {number} (tests {tested}) has no {listed(lacking)} in training: "
-                "drop the emotion, or use fewer or other folds"
-            )
+            tested = named(clips["speaker"].to_numpy()[fold == number])
+            advice = "drop the emotion, or use fewer or other folds"
+            raise SerError(f"fold {number} (tests {tested}) has no {named(lacking)} in training: {advice}")
 
 
-def listed(values: Iterable, shown: int = 4) -> str:
-    """Join names for a message: the first few, and how many more there are."""
-    names = sorted(map(str, set(values)))
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+def named(values: Iterable) -> str:
+    """Different values for a message, sorted: the first few, and how many more there are."""
+    return listed(sorted(map(str, set(values))), shown=4)
 
 
 def training_rows(fold: np.ndarray, number: int, clips: pd.DataFrame, text_disjoint: bool) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Run one notebook in a kernel of this very interpreter, and watch its memory."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys
@@ -43,7 +41,6 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
     """
     import nbformat
 
-
     executed = workspace.reports / f"{book.name}.ipynb"
     kept = workspace.reports / f"{book.name}.failed.ipynb"
     kept.unlink(missing_ok=True)
@@ -54,10 +51,9 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
         try:
             peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, workspace, scheduler))
             made = set(written.read_text(encoding="utf-8").splitlines())
-            lacking = [name for name in book.writes if _below(workspace.tables / f"{name}.parquet", workspace) not in made]
-            if lacking:
-                names = ", ".join(lacking)
-                raise NotebookFailed(f"declares the tables {names} (metadata ser.writes) and did not save them")
+            tables = {name: _below(workspace.tables / f"{name}.parquet", workspace) for name in book.writes}
+            if lacking := ", ".join(name for name, path in tables.items() if path not in made):
+                raise NotebookFailed(f"declares the tables {lacking} (metadata ser.writes) and did not save them")
         except Exception as error:
             if partial.exists():
                 with replacing(kept) as temporary:
@@ -79,7 +75,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
 
 
 def _failure(book: Notebook, error: Exception, kept: Path) -> SerError | NotebookFailed:
-    """What to tell of an error: notebook, cell, what is wrong, and where the copy executed so far is."""
+    """The error to report: notebook, cell, what is wrong, and where the copy executed so far is."""
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -122,15 +118,14 @@ def _below(path: Path, workspace: Workspace) -> str:
 
 
 def _kernel_manager(environment: dict[str, str], sockets: Path) -> type:
-    """A kernel manager class that starts this very interpreter, whatever kernels are or are not installed."""
+    """A kernel manager class that starts this very interpreter, whatever kernels are installed."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
     class ThisInterpreter(AsyncKernelManager):
         if sys.platform != "win32":
             # Sockets in a folder that only this user can open, instead of ports on the loopback device.
-            transport = "ipc"
-            ip = str(sockets / "kernel")
+            transport, ip = "ipc", str(sockets / "kernel")
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -141,17 +136,11 @@ def _kernel_manager(environment: dict[str, str], sockets: Path) -> type:
 
 
 def _watch(work: Callable[[], None]) -> tuple[int, int]:
-    """Do work in a thread and watch the memory of the processes that it starts.
+    """Do work in a thread and watch the memory of its processes, in bytes: (highest together, largest one).
 
-    The main thread stays free for Ctrl-C: it ends the kernel, and with it the work, before the interrupt goes on.
-    Memory is read five times a second, or about once where the processes are large: counting their pages takes the
-    kernel's time, and at five times a second it took a tenth of both cores. A process counts from the second look at it
-    on: until it has started its own program, it shows all of its parent's memory as its own.
-
-    Returns
-    -------
-    (int, int)
-        Highest memory of all child processes together, and of the largest one, in bytes.
+    The main thread stays free for Ctrl-C, which ends the kernel, and with it the work, before the interrupt goes on.
+    Memory is read five times a second, or about once where the processes are large: counting their pages took a tenth
+    of both cores. A process counts from the second look on: at first it shows all of its parent's memory as its own.
     """
     import psutil
 
@@ -176,10 +165,7 @@ def _watch(work: Callable[[], None]) -> tuple[int, int]:
 
 
 def _memory(process) -> int:
-    """Bytes that a process holds; what it shares with others (mapped features, libraries) counts once among them.
-
-    Linux knows that as the proportional set size. Elsewhere what is shared is not counted.
-    """
+    """Bytes that a process holds; what it shares counts in parts (Linux: proportional set size) or not at all."""
     import psutil
 
     try:
@@ -193,7 +179,7 @@ def _memory(process) -> int:
 
 
 def _cell(book: Notebook, executed: Path) -> str:
-    """Say at which cell an executed copy stopped, by its place in the source: ", cell 7 (In [5])"."""
+    """The cell at which an executed copy stopped, by its place in the source: ", cell 7 (In [5])"."""
     order = {cell.get("id"): number for number, cell in enumerate(book.cells, start=1)}
     stopped = None
     for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:

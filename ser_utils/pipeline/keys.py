@@ -1,9 +1,7 @@
-"""What a notebook's results depend on, as content hashes: `ser run` skips a notebook or runs it again by comparing them.
+"""What a notebook's results depend on, as content hashes, by which `ser run` skips a notebook or runs it again.
 
-Nothing is compared by time, and nothing heavy is imported: finding that nothing changed takes a second.
+Nothing is compared by time, and no heavy package is imported: finding that nothing changed takes a second.
 """
-
-from __future__ import annotations
 
 import ast
 import json
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
@@ -48,13 +47,10 @@ class Notebook:
         return re.sub(r"\[([^\]]*)\]\([^)]*\)|[*_`]", r"\1", heading[1]) if heading else self.name
 
     @classmethod
-    def read(cls, path: Path) -> Notebook:
+    def read(cls, path: Path) -> Self:
         """Read a notebook file; parameters come from its cell tagged `parameters`.
 
-        Raises
-        ------
-        SerError
-            If the file is no notebook.
+        Raises SerError if the file is no notebook.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -113,10 +109,7 @@ def _contents(paths: list[Path]) -> str:
 
 
 def corpus_fingerprint(clips: pd.DataFrame, cache: Path) -> str:
-    """Content hash of a corpus: every recording's bytes and every column but its place on disk.
-
-    `cache` is the folder of cached features, where the hashes of recordings that have not changed are kept.
-    """
+    """Content hash of recordings and table; `cache`, the folder of features, keeps the hashes of recordings."""
     contents = features.content_hashes(clips["path"].tolist(), cache)
     return digest(clips.drop(columns="path").to_csv(index=False), *contents)
 

@@ -1,7 +1,5 @@
 """`run.json`: what was run, from what, and whether that still holds."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -17,9 +15,7 @@ _SUBJECT = ("labels", "classes", "clips_per_speaker", "segment_seconds", "encode
 
 
 class Record:
-    """The `run.json` of a workspace.
-
-    What is recorded of a notebook says what it was made with, and changes only when that notebook runs again.
+    """The `run.json` of a workspace: for each notebook, what it was made with when it last ran.
 
     Parameters
     ----------
@@ -55,7 +51,7 @@ class Record:
         }
 
     def given(self, book: Notebook) -> dict:
-        """What a notebook is passed."""
+        """Parameters that a notebook is passed."""
         return {name: value for name, value in self.wanted.items() if name in book.defaults}
 
     def key(self, book: Notebook) -> dict[str, str]:
@@ -63,22 +59,19 @@ class Record:
         return fingerprints(book, self.given(book), self.workspace.tables, self.record["fingerprint"])
 
     def check_inputs(self, chosen: list[Notebook]) -> None:
-        """Look at the notebooks that are left out and whose tables a chosen one reads, directly or through others.
+        """Check the notebooks that are left out and whose tables a chosen one reads, directly or through others.
 
-        Raises
-        ------
-        SerError
-            If a table is missing, half written, or about another corpus, encoder, label set or segment length.
+        Raises SerError if a table is missing, half written, or about another corpus, encoder, label set or segment
+        length.
         """
         for book in chosen:
             for maker in (other for other in self._upstream(book) if other not in chosen):
                 numbers = f"{maker.name[:2]},{book.name[:2]}"
                 for table in set(maker.writes) & set(book.reads):
                     if not (self.workspace.tables / f"{table}.parquet").exists():
-                        raise SerError(
-                            f"{book.name} reads the table `{table}`, which {maker.name} makes and which is not in "
-                            f"{self.workspace.tables}: run {maker.name[:2]} first"
-                        )
+                        lacking = f"which {maker.name} makes and which is not in {self.workspace.tables}"
+                        advice = f"run {maker.name[:2]} first"
+                        raise SerError(f"{book.name} reads the table `{table}`, {lacking}: {advice}")
                 entry, made = self.record["notebooks"].get(maker.name), ""
                 if entry:
                     now, then, key = maker.defaults | self.given(maker), entry["parameters"], self.key(maker)
@@ -95,7 +88,7 @@ class Record:
         return list(dict.fromkeys(near + [far for other in near for far in self._upstream(other)]))
 
     def outlook(self, left: list[Notebook]) -> str:
-        """Say how many notebooks are left, and how long they took last time."""
+        """How many notebooks are left, and how long they took last time."""
         times = [self.last_seconds[book.name] for book in left if book.name in self.last_seconds]
         about = f", about {sum(times) / 60:.0f} min" if len(times) == len(left) else ""
         return f" ({len(left)} left{about})"
@@ -112,7 +105,7 @@ class Record:
         return f"missing: {', '.join(missing)}" if missing else ""
 
     def start(self, book: Notebook) -> None:
-        """Forget a notebook's entry: its tables are about to change, and a killed run must not be taken for a whole."""
+        """Forget a notebook: its tables are about to change, and a killed run must not count as complete."""
         earlier = self.record["notebooks"].pop(book.name, {}).get("outputs", [])
         self.record["unfinished"][book.name] = sorted({*earlier, *self.record["unfinished"].get(book.name, [])})
         self._write()

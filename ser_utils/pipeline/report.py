@@ -3,8 +3,6 @@
 Every page is one file that needs nothing beside it: styles and pictures are inside, no script and no network.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re
@@ -23,7 +21,7 @@ METRICS = {"uar": "UAR", "wa": "accuracy (WA)", "macro_f1": "macro F1"}
 #: Packages whose versions the front page names; `run.json` has all.
 PACKAGES = {"python", "numpy", "pandas", "scikit-learn", "torch", "torchaudio", "transformers", "opensmile", "soxr"}
 
-#: The figures that tell the story, each with the question that it answers.
+#: The figures at the top of the front page, each with the question that it answers.
 STORY = {
     "04_scores": "Which system understands best?",
     "05_length": "How short may a segment be?",
@@ -34,7 +32,7 @@ STORY = {
 
 
 def version(name: str, workspace: Workspace, pages: list[tuple[str, str]]) -> str:
-    """Hash of all that a notebook's page depends on: the executed copy, templates, this module, the list of notebooks."""
+    """Hash of all that a page depends on: executed copy, templates, this module, the list of notebooks."""
     sources = [*sorted(path for path in TEMPLATES.iterdir() if path.is_file()), Path(__file__)]
     return digest(json.dumps(pages), workspace.reports / f"{name}.ipynb", *sources)
 
@@ -122,9 +120,10 @@ def _common(workspace: Workspace) -> dict:
 
 
 def _score_rows(path: Path) -> list[dict]:
-    """One row per system of the front page's score table, with its clip-level metrics, in the order of `scores.csv`.
+    """One row per system of the front page's score table, in the order of `scores.csv`.
 
-    A row has `system`, `encoder`, `segment_seconds`, `seeds` (texts) and `metrics`: `{metric: (value, low, high)}`.
+    A row has `system`, `encoder`, `segment_seconds`, `seeds` (texts) and clip-level `metrics`: `{metric: (value, low,
+    high)}`.
     """
     if not path.exists():
         return []

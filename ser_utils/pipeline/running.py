@@ -1,12 +1,8 @@
 """Run the notebooks in order through papermill, skipping what is up to date.
 
-A notebook is run again when something that it depends on has changed (see `keys`), or when a product is gone.
-Everything is compared by content and never by time, so a rewritten but equal table stops the chain there.
-
-Heavy libraries (papermill, nbconvert) are imported only once a notebook must run: finding that nothing changed is quick.
+A notebook is run again when something that it depends on has changed (see `keys`), or when a product is missing. A
+rewritten but equal table stops the chain there. Papermill and nbconvert are imported only once a notebook must run.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
@@ -21,8 +17,7 @@ from ser_utils.pipeline.keys import Notebook, provenance
 from ser_utils.pipeline.record import Record
 from ser_utils.pipeline.workspace import Workspace
 
-#: What a profile changes of the notebooks' parameters, whose defaults are the profile `demo`. A notebook gets those
-#: that it declares.
+#: What a profile changes of the notebooks' parameters, whose defaults are `demo`; each gets those that it declares.
 PROFILES: dict[str, dict] = {
     "quick": {
         "seeds": [0], "resamples": 500, "epochs": 4, "lengths": [0.5, 1.0, 2.0], "crop_lengths": [1.0],
@@ -63,15 +58,14 @@ def run(
         Numbers (or names) of the notebooks to run; all when empty.
     fresh : bool
         Run also what is up to date.
-    out : str or Path, optional
-        Folder below which `data/` and `reports/` are written; the checkout when left out.
+    out, notebooks : str or Path, optional
+        Folder below which `data/` and `reports/` are written, and folder of the notebooks; those of the checkout by
+        default.
     parameters : mapping, optional
         Further parameters of the notebooks, such as `encoder`, `labels` or `strict`; they win over the profile's.
     scheduler : str, optional
-        Address of a Dask scheduler whose workers compute features and cross-validations; no result depends on it. That
-        of the environment variable `SER_SCHEDULER` when left out, and this machine without.
-    notebooks : str or Path, optional
-        Folder of the notebooks; that of the checkout when left out.
+        Address of a Dask scheduler whose workers compute features and cross-validations, with equal results; by default
+        that of the environment variable `SER_SCHEDULER`, else this machine computes.
 
     Returns
     -------
@@ -126,10 +120,7 @@ def run(
 def parse_parameter(text: str) -> tuple[str, object]:
     """Split `key=value` as given to `-p`; the value is read as YAML.
 
-    Raises
-    ------
-    SerError
-        If there is no `=`, the key is no name, or the value is no YAML.
+    Raises SerError if there is no `=`, the key is no name, or the value is no YAML.
 
     Examples
     --------
@@ -166,7 +157,7 @@ def _choose(books: list[Notebook], only: Iterable[str]) -> list[Notebook]:
 
 
 def _parameters(books: list[Notebook], profile: str, given: Mapping[str, object]) -> dict:
-    """What is to be passed: the profile's parameters, then `given`, checked against what notebooks declare."""
+    """The parameters to pass: the profile's, then `given`, checked against what notebooks declare."""
     if profile not in PROFILES:
         raise SerError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
     known: dict[str, object] = dict.fromkeys(["encoder", "labels", "strict"])  # the run itself needs them
@@ -187,7 +178,7 @@ def _typed(name: str, value: object, default: object) -> object:
         return value
     if type(default) is int and isinstance(value, float) and value.is_integer() and value > 0:
         return int(value)  # 1e4 is a fine way to write a count
-    above = ", and above 0" if isinstance(default, int | float) and not isinstance(default, bool) and default > 0 else ""
+    above = ", and above 0" if type(default) in (int, float) and default > 0 else ""
     raise SerError(f"-p {name}={value}: {name} is a {type(default).__name__} such as {default!r}{above}")
 
 
@@ -203,10 +194,9 @@ def _fits(value: object, default: object) -> bool:
 
 
 def _alone(workspace: Workspace) -> AcquireReturnProxy:
-    """Hold a workspace's folder until the block ends, so that two runs do not write the same products at once."""
+    """Lock a workspace's folder until the block ends: two runs must not write the same products at once."""
     workspace.tables.mkdir(parents=True, exist_ok=True)
     try:
         return FileLock(workspace.tables / ".lock").acquire(timeout=0)
     except Timeout:
-        message = f"another `ser run` is working in {workspace.tables}: wait for it, or give another --out"
-        raise SerError(message) from None
+        raise SerError(f"another `ser run` is working in {workspace.tables}: wait, or give another --out") from None

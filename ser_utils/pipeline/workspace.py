@@ -1,10 +1,8 @@
 """Where a run's tables, scores and figures lie, and how notebooks read and write them.
 
-A notebook gets one `Workspace` and goes through it for every product, so that a killed run never leaves half a file,
-every figure says what it was made from, and `ser run` knows what each notebook read and wrote.
+A notebook goes through its `Workspace` for every product, so that a killed run never leaves half a file, every figure
+says what it was made from, and `ser run` knows what each notebook wrote.
 """
-
-from __future__ import annotations
 
 import io
 import json
@@ -39,15 +37,12 @@ class Workspace:
     out : str or Path, optional
         Folder below which everything is written; the checkout when left out.
     encoder, labels : str, optional
-        Another encoder, or another set of labels, than the usual ones: they have a workspace of their own. `ser run`
-        gives them to every notebook.
+        Another encoder or set of labels than the usual ones has a workspace of its own; set by `ser run`.
 
     Attributes
     ----------
-    label : str
-        The corpus as figures and captions name it, such as "demo (synthetic)".
-    slug : str
-        Name of its folders below `data/processed/` and `reports/`.
+    label, slug : str
+        The corpus in figures and captions, such as "demo (synthetic)"; name of its folders.
     tables, figures, reports, cache : Path
         Folders of tables, figures, executed notebooks, and features.
     scores : Path
@@ -55,8 +50,9 @@ class Workspace:
     """
 
     def __init__(
-        self, corpus: str | Path = "demo", out: str | Path | None = None, *, encoder: str | None = None, labels: str | None = None
-    ):
+        self, corpus: str | Path = "demo", out: str | Path | None = None, *,
+        encoder: str | None = None, labels: str | None = None,
+    ):  # fmt: skip
         self.corpus = str(corpus)
         self.label = corpora.label(self.corpus)
         # Set by `ser run` for the notebook that it runs; empty when a notebook is opened by hand.
@@ -76,10 +72,8 @@ class Workspace:
     def table(self, name: str) -> pd.DataFrame:
         """Read a table that an earlier notebook wrote.
 
-        Raises
-        ------
-        SerError
-            If it is not there (the message says which notebook makes it), or if the notebook does not declare it.
+        Raises SerError if it is not there (the message says which notebook makes it), or if the notebook does not
+        declare it.
         """
         self._check_declared("reads", name)
         path = self.tables / f"{name}.parquet"
@@ -95,10 +89,7 @@ class Workspace:
     def save_table(self, table: pd.DataFrame | pd.Series, name: str) -> None:
         """Write a table to `data/processed/<workspace>/<name>.parquet`, whole or not at all.
 
-        Raises
-        ------
-        SerError
-            If `ser run` runs a notebook that does not declare the table.
+        Raises SerError if `ser run` runs a notebook that does not declare the table.
         """
         self._check_declared("writes", name)
         frame = table.to_frame() if isinstance(table, pd.Series) else table
@@ -110,28 +101,23 @@ class Workspace:
     def save_scores(self, scores: pd.DataFrame, *, encoder: str = "", segment_seconds: float | None = None) -> None:
         """Add a notebook's scores to `reports/<workspace>/scores.csv`.
 
-        Called again from the same notebook it adds to what that run saved; a rerun replaces it. Scores saved from a
-        notebook that was opened by hand replace those of the same systems, until `ser run` runs that notebook again.
+        Further calls from a notebook add to its first; a rerun replaces them. Scores saved from a notebook that was
+        opened by hand replace those of the same systems, until `ser run` runs that notebook again.
 
         Parameters
         ----------
         scores : DataFrame
             As `evaluation.scores` returns it; may carry its own columns `encoder` and `segment_seconds`.
-        encoder : str
-            Name of the encoder for rows that have no such column; empty for systems without one.
-        segment_seconds : float, optional
-            Segment length in seconds for rows that have no such column; None stands for the whole clip.
+        encoder, segment_seconds : str, float
+            For rows that have no such column; empty for systems without an encoder, None for the whole clip [s].
 
         Raises
         ------
         SerError
             If the scores lack a column.
         """
-        part = scores.copy()
-        part["corpus"] = self.label
-        for column, value in {"encoder": encoder, "segment_seconds": segment_seconds}.items():
-            if column not in part:
-                part[column] = value
+        own = {"encoder": encoder, "segment_seconds": segment_seconds}
+        part = scores.assign(corpus=self.label, **{name: value for name, value in own.items() if name not in scores})
         missing = [column for column in SCORE_COLUMNS if column not in part]
         if missing:
             raise SerError(f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns")
@@ -162,15 +148,9 @@ class Workspace:
             _write_scores(whole, self.scores)
 
     def save_figure(self, figure, name: str, *, clips: pd.DataFrame) -> None:
-        """Write a figure to `reports/<workspace>/figures/<name>.png`; its foot names the corpus and counts `clips`.
+        """Write `reports/<workspace>/figures/<name>.png`; its foot names the corpus and counts `clips`.
 
-        Parameters
-        ----------
-        figure : matplotlib Figure or Axes
-        name : str
-            Such as "03_confusion".
-        clips : DataFrame
-            The clips that the figure shows and no others: any table with the columns `clip` and `speaker`.
+        `clips` are the clips that the figure shows and no others: any table with the columns `clip` and `speaker`.
         """
         figure = figure if hasattr(figure, "savefig") else figure.get_figure()
         if not any(text.get_gid() == "ser-foot" for text in figure.texts):
@@ -227,7 +207,7 @@ class Workspace:
 
 
 def _name(corpus: str, encoder: str | None, labels: str | None) -> str:
-    """Name a workspace after its corpus and what differs from the usual: "nemo", "shemo+modified", "mine-3f2a9c+wavlm"."""
+    """Name a workspace after its corpus and what differs from the usual: "nemo", "mine-3f2a9c+wavlm"."""
     special = [labels] if labels not in (None, USUAL["labels"]) else []
     if encoder not in (None, USUAL["encoder"]):
         path = Path(encoder).expanduser()

@@ -1,9 +1,4 @@
-"""What one step of pre-training is made of: masks, corruption, and the two objectives with their heads.
-
-`pretraining` draws crops, keeps time, logs and writes checkpoints; nothing here knows of files or of a run's length.
-"""
-
-from __future__ import annotations
+"""One step of pre-training: masks, corruption, and the two objectives with their heads. No files, no schedule."""
 
 from collections.abc import Sequence
 
@@ -28,7 +23,7 @@ def mask_frames(
     rng : Generator
     batch, frames : int
     share : float
-        Expected share of masked frames, between 0 and 1.
+        Expected fraction of masked frames, between 0 and 1.
     length : int or sequence of int
         Frames of one mask; masks may overlap. Of several lengths, each covers as much as the others.
 
@@ -49,19 +44,15 @@ def mask_frames(
 
 
 def corrupt(waves: torch.Tensor, rng: np.random.Generator, *, noise: float, room: float) -> torch.Tensor:
-    """Add what microphones and rooms add, so that the encoder learns to look past it.
+    """Add what microphones and rooms add, so that the encoder becomes robust to it.
 
     Parameters
     ----------
     waves : Tensor, shape=(batch, samples)
     rng : Generator
     noise, room : float
-        Shares of the batch that get coloured noise (5 to 30 dB below) or another crop (5 to 20 dB below), and
+        Fractions of the batch that get coloured noise (5 to 30 dB below) or another crop (5 to 20 dB below), and
         reverberation (0.1 to 0.6 s).
-
-    Returns
-    -------
-    Tensor, shape=(batch, samples)
     """
     batch, samples = waves.shape
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -125,20 +116,15 @@ class Student(nn.Module):
         Architecture of the encoder.
     objective : {"clusters", "contrastive"}
     codes : sequence of int
-        Sizes of the codebooks; of no account to `contrastive`.
+        Sizes of the codebooks, for `clusters`.
     unmasked_weight, regression_weight : float
         Weights of the cross-entropy of frames that are not masked and of the regression, beside 1 for masked frames.
     """
 
     def __init__(
-        self,
-        config: Wav2Vec2Config,
-        objective: str,
-        codes: Sequence[int],
-        *,
-        unmasked_weight: float,
-        regression_weight: float,
-    ):
+        self, config: Wav2Vec2Config, objective: str, codes: Sequence[int],
+        unmasked_weight: float, regression_weight: float,
+    ):  # fmt: skip
         super().__init__()
         self.objective = objective
         self.unmasked_weight, self.regression_weight = unmasked_weight, regression_weight
@@ -156,13 +142,9 @@ class Student(nn.Module):
 
         Parameters
         ----------
-        waves : Tensor, shape=(batch, samples)
-        mask : Tensor, shape=(batch, frames), bool
-        codes : Tensor, shape=(batch, frames, books), int
-            For `clusters`, as the next two.
-        targets : Tensor, shape=(batch, frames, TARGETS)
-        voiced : Tensor, shape=(batch, frames)
-            1 where there is F0.
+        waves, mask : Tensor, shape=(batch, samples), and shape=(batch, frames), bool
+        codes, targets, voiced : Tensor, shape=(batch, frames, books), (batch, frames, TARGETS), and (batch, frames)
+            For `clusters`; `voiced` is 1 where there is F0.
         rng : Generator
             For `contrastive`, which draws its negatives from it.
         """
@@ -187,47 +169,23 @@ class Student(nn.Module):
 
     def _contrast(self, waves, mask, rng):
         negatives = _negatives(mask.cpu().numpy(), self.task.config.num_negatives, rng)
-        output = self.task(
-            waves,
-            mask_time_indices=mask,
-            sampled_negative_indices=torch.from_numpy(negatives).to(waves.device),
-        )
+        negatives = torch.from_numpy(negatives).to(waves.device)
+        output = self.task(waves, mask_time_indices=mask, sampled_negative_indices=negatives)
         count = mask.sum()
-        parts = {
-            "contrastive": output.contrastive_loss / count,
-            "diversity": output.diversity_loss / count,
-            "perplexity": output.codevector_perplexity,
-        }
-        return output.loss / count, parts
+        parts = {"contrastive": output.contrastive_loss / count, "diversity": output.diversity_loss / count}
+        return output.loss / count, parts | {"perplexity": output.codevector_perplexity}
 
 
 class Teacher:
-    """Codes of an earlier checkpoint's layer, for clean crops.
+    """Codes of an earlier checkpoint's layer (the middle one by default), for clean crops."""
 
-    Parameters
-    ----------
-    folder : str
-        Of the checkpoint.
-    layer : int, optional
-        The middle one when left out.
-    centres : ndarray, shape=(codes, dims), optional
-        Means of the codes, where they were found already.
-
-    Raises
-    ------
-    SerError
-        If the folder holds no encoder.
-    """
-
-    def __init__(self, folder: str, layer: int | None, centres: np.ndarray | None):
+    def __init__(self, folder: str, layer: int | None, device: torch.device):
         try:
-            self.model = Wav2Vec2Model.from_pretrained(folder).eval()
+            self.model = Wav2Vec2Model.from_pretrained(folder).eval().to(device)
         except OSError as error:
-            raise SerError(
-                f"teacher {folder} holds no wav2vec 2.0 encoder: name a folder that pretrain wrote."
-            ) from error
+            problem = f"teacher {folder} holds no wav2vec 2.0 encoder: name a folder that pretrain wrote."
+            raise SerError(problem) from error
         self.layer = self.model.config.num_hidden_layers // 2 if layer is None else layer
-        self.centres = None if centres is None else torch.from_numpy(centres)
 
     @torch.no_grad()
     def frames(self, waves: torch.Tensor) -> torch.Tensor:
@@ -235,8 +193,8 @@ class Teacher:
         hidden = self.model(waves, output_hidden_states=True).hidden_states[self.layer].float()
         return F.layer_norm(hidden, hidden.shape[-1:])
 
-    def __call__(self, waves: torch.Tensor) -> torch.Tensor:
+    def __call__(self, waves: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
         """`(batch, samples)` → codes, `(batch, frames, 1)`."""
         frames = self.frames(waves)
         with torch.autocast(waves.device.type, enabled=False):  # distances are differences of large numbers
-            return nearest(frames, self.centres.to(waves.device))[..., None]
+            return nearest(frames, centres.to(waves.device))[..., None]

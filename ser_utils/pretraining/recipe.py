@@ -1,94 +1,67 @@
-"""What a run of pre-training is asked to do: the architecture of the nano, and how it is trained."""
-
-from __future__ import annotations
+"""The architecture of the nano, and how it is trained."""
 
 from dataclasses import dataclass, field
 
 from transformers import Wav2Vec2Config
 
+_DROPOUT = (
+    "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "layerdrop",
+)  # fmt: skip
+
 
 def nano_config(**changes) -> Wav2Vec2Config:
-    """Architecture of `wav2vec2-nano`.
+    """Architecture of `wav2vec2-nano`: stride 320, 49 frames per second, about 2.7 million parameters.
 
-    Two convolutions, 25 ms every 10 ms and then pairs of those, in place of wav2vec 2.0's seven: the front end of
-    every speech recogniser, but learned. On a CPU the seven are most of the cost, these are a tenth of it.
-
-    Parameters
-    ----------
-    **changes
-        Fields of `Wav2Vec2Config` to set otherwise.
-
-    Returns
-    -------
-    Wav2Vec2Config
-        Stride 320, 49 frames for a second, about 2.7 million parameters.
+    Two convolutions, 25 ms every 10 ms and then pairs of those, in place of wav2vec 2.0's seven: the front end of every
+    speech recogniser, but learned. On a CPU the seven are most of the cost, these are a tenth of it. `changes` are
+    fields of `Wav2Vec2Config` to set otherwise.
     """
     fields = dict(
-        hidden_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=512,
-        conv_dim=(256, 256),
-        conv_kernel=(400, 2),
-        conv_stride=(160, 2),
-        conv_bias=True,
-        # Group norm would take every channel's mean over the clip away, and the long-term spectrum with it.
-        feat_extract_norm="layer",
-        feat_extract_activation="relu",
-        hidden_act="relu",
-        do_stable_layer_norm=True,
-        num_conv_pos_embeddings=32,
-        num_conv_pos_embedding_groups=16,
-        # Regularisation is not what a run of minutes lacks.
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        feat_proj_dropout=0.0,
-        final_dropout=0.0,
-        layerdrop=0.0,
+        hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
+        conv_dim=(256, 256), conv_kernel=(400, 2), conv_stride=(160, 2), conv_bias=True,
+        # Group norm would remove every channel's mean over the clip, and with it the long-term spectrum.
+        feat_extract_norm="layer", feat_extract_activation="relu", hidden_act="relu", do_stable_layer_norm=True,
+        num_conv_pos_embeddings=32, num_conv_pos_embedding_groups=16,
+        **dict.fromkeys(_DROPOUT, 0.0),  # short runs underfit
         # Masks are ours; but 0 here makes transformers 5 leave `masked_spec_embed` out.
         mask_time_prob=0.05,
-        codevector_dim=128,
-        proj_codevector_dim=128,
-        num_codevectors_per_group=64,
-        num_negatives=50,
-        diversity_loss_weight=0.5,
-        contrastive_logits_temperature=0.1,
-    )
-    fields.update(changes)
+        codevector_dim=128, proj_codevector_dim=128, num_codevectors_per_group=64, num_negatives=50,
+        diversity_loss_weight=0.5, contrastive_logits_temperature=0.1,
+    )  # fmt: skip
+    fields |= changes
     fields["num_feat_extract_layers"] = len(fields["conv_dim"])
     return Wav2Vec2Config(**fields)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `pretrain` trains. The defaults are for runs of an hour and more; what made an encoder stands in its `training.json`.
+    """How `pretrain` trains. The defaults are for runs of an hour and more; `training.json` holds the recipe used.
 
     Attributes
     ----------
     step_seconds, crop_seconds : float, tuple of float
-        Speech in a step [s]; lengths of crops [s], of which every step draws one.
+        Speech per step [s]; lengths of crops [s], of which every step draws one.
     learning_rate, warmup_steps, decay, weight_decay : float
-        Peak of AdamW's learning rate; steps in which it rises linearly; share of the run, at its end, in which it
+        Peak of AdamW's learning rate; steps in which it rises linearly; fraction of the run, at its end, in which it
         falls linearly to 0.
     mask_share, mask_frames : float, tuple of int
-        Expected share of masked frames; lengths of masks, 20 ms each.
+        Expected fraction of masked frames; lengths of masks, 20 ms each.
     codes : tuple of int
         k-means codes: one number, of spectrum and prosody together; two, of the spectrum and of prosody.
     unmasked_weight, regression_weight : float
         Weights of the cross-entropy of frames that are not masked and of the regression, beside 1 for masked frames.
     noise, room : float
-        Shares of crops that get noise or a second voice, and reverberation.
+        Fractions of crops that get noise or a second voice, and reverberation.
     filters : bool
-        Start a long first convolution as windowed sinusoids, mel-spaced, in four phases each, in place of noise.
+        Start a long first convolution as a mel-spaced filter bank (see `encoders.begin`) instead of random weights.
     teacher, teacher_layer : str or None, int or None
         Folder of an earlier checkpoint whose layer's codes are predicted; the middle one when left out.
     start : str or None
         Folder of an encoder whose weights to start from.
     checkpoint_seconds, checkpoint_steps : float, int or None
-        A checkpoint after so many seconds, and after so many steps.
+        Time and steps after which a checkpoint is written.
     log_steps : int
-        Steps a row of `log.csv` averages; with each, the loss on speech that is held back is taken.
+        Steps that a row of `log.csv` averages; each row has the loss on held-back speech.
     model : dict
         Changes to `nano_config`.
     """

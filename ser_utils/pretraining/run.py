@@ -1,39 +1,33 @@
-"""Self-supervised pre-training of a small wav2vec 2.0 encoder on a folder of unlabelled speech.
-
-Two objectives behind one function, `pretrain`:
+"""Self-supervised pre-training of a small wav2vec 2.0 encoder on folders of unlabelled speech, by two objectives.
 
 `contrastive`
     wav2vec 2.0 as published (Baevski et al. 2020, arXiv 2006.11477), through transformers' `Wav2Vec2ForPreTraining`.
 `clusters`
-    masked prediction of k-means codes of the signal's own acoustics, as HuBERT's first iteration (Hsu et al. 2021,
-    arXiv 2106.07447), with prosody among them; beside it, every frame regresses acoustics that emotion lives in:
-    F0, voicing, energy, spectrum (as PASE, Pascual et al. 2019, arXiv 1904.03416). Signals are corrupted, targets are
-    not (as WavLM, arXiv 2110.13900). With a `teacher`, codes of an earlier checkpoint's layer take the place of
-    acoustic ones: HuBERT's second iteration.
+    masked prediction of k-means codes of acoustics, as in HuBERT's first iteration (Hsu et al. 2021, arXiv 2106.07447),
+    with prosody among them; beside it, every frame regresses F0, voicing, energy, spectrum (as PASE, Pascual et al.
+    2019, arXiv 1904.03416). Signals are corrupted, targets are not (as in WavLM, arXiv 2110.13900). With a `teacher`,
+    the codes are of a layer of an earlier checkpoint: HuBERT's second iteration.
 
-Everything random in step k is drawn from generators seeded with (seed, k), so a run that was killed and resumed
-follows the trajectory of an unbroken one. The learning rate rises, stays, and falls in the last part of the run
-(warm-up, stable, decay: Hu et al. 2024, arXiv 2404.06395). The checkpoint is of the end of the stable part: a run that
-is resumed for longer goes on from there, and falls again at its new end. With `minutes`, where the fall begins depends
-on the machine's speed.
+Everything random in step k is drawn from generators seeded with (seed, k), so a resumed run follows the trajectory of
+an unbroken one. The learning rate rises, stays, and falls in the last part of the run (Hu et al. 2024, arXiv
+2404.06395). The checkpoint is of the end of the stable part: a run resumed for longer continues from there, and falls
+at its new end.
 """
 
-from __future__ import annotations
-
-import csv
-import os
 import platform
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from ser_utils import SerError, encoders
+from ser_utils import SerError, encoders, replacing
 from ser_utils.features import MFCCS, RATE, STRIDE
 from ser_utils.pretraining.objectives import Student, Teacher, as_products, corrupt, mask_frames, normalise
 from ser_utils.pretraining.recipe import Recipe, nano_config
@@ -42,22 +36,11 @@ from ser_utils.pretraining.speech import Speech, code_columns, codes_of, fit_cod
 OBJECTIVES = ("clusters", "contrastive")
 
 
-# ----------------------------------------------------------------------------------------------------------- the run
-
-
 def pretrain(
-    folders: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    objective: str = "clusters",
-    minutes: float | None = None,
-    steps: int | None = None,
-    resume: bool = False,
-    config: Recipe | None = None,
-    cache: str | Path | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Path:
+    folders: str | Path | Sequence[str | Path], out: str | Path, *,
+    objective: str = "clusters", minutes: float | None = None, steps: int | None = None, resume: bool = False,
+    config: Recipe | None = None, cache: str | Path | None = None, seed: int = 0, progress: bool = True,
+) -> Path:  # fmt: skip
     """Pre-train a small wav2vec 2.0 encoder on folders of unlabelled speech.
 
     Parameters
@@ -66,21 +49,17 @@ def pretrain(
         Searched for sound files with all folders below.
     out : path
         Folder that becomes the encoder (`Wav2Vec2Model.from_pretrained`, `encoders.load`), with `log.csv`,
-        `training.json`, `checkpoint.pt`, and `snapshots/<hours heard>h/` at 0, 1/8, 1/4, 1/2, 1, … hours.
+        `training.json`, `checkpoint.pt`, and `snapshots/<hours of speech>h/` at 0, 1/8, 1/4, 1/2, 1, … hours.
     objective : {"clusters", "contrastive"}
-        What to learn from; see the module.
+        See the module.
     minutes, steps : float, int
         How long, one of the two. A resumed run counts what it has done before.
     resume : bool
-        Go on from the checkpoint in `out`, with its objective, configuration and seed.
+        Continue from the checkpoint in `out`, with its objective, recipe and seed.
     config : Recipe, optional
         Batches, masks, targets, architecture.
     cache : path, optional
         Folder for decoded speech; `out/cache` when left out.
-    seed : int
-        Of everything random.
-    progress : bool
-        Show progress.
 
     Returns
     -------
@@ -90,8 +69,8 @@ def pretrain(
     Raises
     ------
     SerError
-        If there is no audio, not exactly one of `minutes` and `steps`, an unknown objective, nothing to resume, or
-        a run to resume in `out` without `resume`.
+        If there is no audio, not exactly one of `minutes` and `steps`, an unknown objective, nothing to resume, or a
+        run to resume in `out` without `resume`.
     """
     out = Path(out)
     checkpoint = out / "checkpoint.pt"
@@ -107,61 +86,50 @@ def pretrain(
     if not resume and checkpoint.is_file():
         raise SerError(f"{out} holds a run already: add --resume to go on with it, or name another folder.")
     speech = prepare(folders, cache or out / "cache", progress=progress)
-    run = _Run(speech, out, objective, config or Recipe(), seed, resume)
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True) if resume else None
+    if saved:
+        objective, config, seed = saved["objective"], Recipe(**saved["recipe"]), saved["seed"]
+    run = _Run(speech, out, objective, config or Recipe(), seed, saved)
     run.train(minutes=minutes, steps=steps, progress=progress)
     return out
 
 
 class _Run:
-    """A run in progress: what a checkpoint holds."""
+    """A run in progress; `saved` is the checkpoint that it continues from."""
 
-    def __init__(self, speech: Speech, out: Path, objective: str, recipe: Recipe, seed: int, resume: bool):
-        saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True) if resume else None
-        if saved:
-            objective, recipe, seed = saved["objective"], Recipe(**saved["recipe"]), saved["seed"]
+    def __init__(self, speech: Speech, out: Path, objective: str, recipe: Recipe, seed: int, saved: dict | None):
         self.speech, self.out, self.objective, self.recipe, self.seed = speech, out, objective, recipe, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = encoders.choose("auto", self.device)
         self.step, self.seconds, self.heard = 0, 0.0, 0
         longest = max(recipe.crop_seconds)
         if speech.frames < longest * RATE // STRIDE + 1:
-            raise SerError(
-                f"{speech.frames * STRIDE / RATE:.1f} s of speech is less than one crop of {longest} s: "
-                "name folders with more."
-            )
+            length = speech.frames * STRIDE / RATE
+            raise SerError(f"{length:.1f} s of speech is less than one crop of {longest} s: name folders with more.")
         torch.manual_seed(seed)
         model_config = nano_config(**recipe.model)
         if self.device.type == "cpu":  # on one thread, plain products train a quarter faster than fused attention
             model_config._attn_implementation = "eager"
-        self.teacher, self.codes = None, None
-        self.centres = [] if saved is None else saved["centres"]
+        self.teacher, self.codes, self.centres = None, None, []
         if objective == "clusters":
             if recipe.teacher:
-                self.teacher = Teacher(recipe.teacher, recipe.teacher_layer, self.centres[0] if saved else None)
-                self.teacher.model.to(self.device)
-            if not saved:
-                self.centres = [torch.from_numpy(book) for book in self._find_codes()]
+                self.teacher = Teacher(recipe.teacher, recipe.teacher_layer, self.device)
+            self.centres = saved["centres"] if saved else self._find_codes()
             if not self.teacher:
                 self.codes = codes_of(speech.acoustics, self.centres)
-        self.student = Student(
-            model_config,
-            objective,
-            [len(book) for book in self.centres],
-            unmasked_weight=recipe.unmasked_weight,
-            regression_weight=recipe.regression_weight,
-        )
-        if recipe.start and not saved:
-            self.student.encoder.load_state_dict(Wav2Vec2Model.from_pretrained(recipe.start).state_dict())
-        elif not saved:
-            begun = encoders.begin(model_config, seed=seed, filters=recipe.filters)
-            self.student.encoder.load_state_dict(begun.state_dict())
+        sizes = [len(book) for book in self.centres]
+        self.student = Student(model_config, objective, sizes, recipe.unmasked_weight, recipe.regression_weight)
+        encoder = self.student.encoder
+        if not saved:
+            fresh = encoders.begin(model_config, seed=seed, filters=recipe.filters)
+            begun = Wav2Vec2Model.from_pretrained(recipe.start) if recipe.start else fresh
+            encoder.load_state_dict(begun.state_dict())
         if self.device.type == "cpu":
-            as_products(self.student.encoder.feature_extractor.conv_layers[0].conv)
+            as_products(encoder.feature_extractor.conv_layers[0].conv)
         self.student.to(self.device).train()
-        decayed = [p for p in self.student.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            decayed, lr=0.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True
-        )
+        trained = [p for p in self.student.parameters() if p.requires_grad]
+        decay = {"betas": (0.9, 0.98), "weight_decay": recipe.weight_decay}
+        self.optimiser = torch.optim.AdamW(trained, lr=0.0, fused=True, **decay)
         if saved:
             self.student.load_state_dict(saved["student"])
             self.optimiser.load_state_dict(saved["optimiser"])
@@ -170,45 +138,42 @@ class _Run:
 
     @property
     def hours(self) -> float:
-        """Hours of speech heard."""
+        """Hours of speech trained on, repetitions included."""
         return self.heard * STRIDE / RATE / 3600
 
-    def _find_codes(self) -> list[np.ndarray]:
+    def _find_codes(self) -> list[torch.Tensor]:
+        """k-means centres of each codebook, of acoustics or of the teacher's frames."""
         sizes, speech = self.recipe.codes, self.speech
-        if self.teacher is None:
-            parts = code_columns(len(sizes))
-            return [
-                fit_codes(speech.acoustics[: speech.frames, part], size, seed=self.seed)
-                for part, size in zip(parts, sizes, strict=True)
-            ]
-        rng, frames = np.random.default_rng([self.seed, 1]), []
-        for _ in range(min(100, 1 + round(speech.frames * STRIDE / RATE / self.recipe.step_seconds))):
-            waves = normalise(self._waves(*self._crops(rng))).to(self.device)
-            frames.append(self.teacher.frames(waves).flatten(0, 1).cpu().numpy())
-        centres = fit_codes(np.concatenate(frames), sizes[0], seed=self.seed)
-        self.teacher.centres = torch.from_numpy(centres)
-        return [centres]
+        if self.teacher:
+            rng, frames = np.random.default_rng([self.seed, 1]), []
+            for _ in range(min(100, 1 + round(speech.frames * STRIDE / RATE / self.recipe.step_seconds))):
+                waves = normalise(self._waves(*self._crops(rng))).to(self.device)
+                frames.append(self.teacher.frames(waves).flatten(0, 1).cpu().numpy())
+            vectors, sizes = [np.concatenate(frames)], sizes[:1]
+        else:
+            vectors = [speech.acoustics[: speech.frames, part] for part in code_columns(len(sizes))]
+        found = [fit_codes(*pair, seed=self.seed) for pair in zip(vectors, sizes, strict=True)]
+        return [torch.from_numpy(book) for book in found]
 
     def _crops(self, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """Draw crops from anywhere; recordings follow each other, so short ones are heard with their neighbours."""
+        """Draw crops from anywhere; recordings follow each other, so a crop of a short one includes its neighbours."""
         seconds = self.recipe.crop_seconds[rng.integers(len(self.recipe.crop_seconds))]
         crop = int(seconds * RATE) // STRIDE
         batch = max(1, round(self.recipe.step_seconds / seconds))
         return rng.integers(0, self.speech.frames - crop, batch), crop
 
     def _waves(self, starts: np.ndarray, crop: int) -> torch.Tensor:
-        # 240 samples more than the grid, for the window of the last frame.
-        size = crop * STRIDE + 240
+        size = crop * STRIDE + 240  # for the window of the last frame
         waves = np.zeros((len(starts), size), np.float32)
         for wave, start in zip(waves, starts, strict=True):
             piece = self.speech.samples[start * STRIDE : start * STRIDE + size]
             wave[: len(piece)] = piece / 32768
         return torch.from_numpy(waves)
 
-    def _judge(self, starts: np.ndarray, crop: int, rng: np.random.Generator, *, clean: bool):
+    def _loss(self, starts: np.ndarray, crop: int, rng: np.random.Generator, *, clean: bool):
         """Loss of crops, and its parts."""
         recipe, waves = self.recipe, self._waves(starts, crop)
-        heard = waves if clean else corrupt(waves, rng, noise=recipe.noise, room=recipe.room)
+        inputs = waves if clean else corrupt(waves, rng, noise=recipe.noise, room=recipe.room)
         frames = int(self.student.encoder._get_feat_extract_output_lengths(waves.shape[1]))
         mask = mask_frames(rng, len(starts), frames, share=recipe.mask_share, length=recipe.mask_frames)
         batch = {"rng": rng}
@@ -216,16 +181,16 @@ class _Run:
             rows = np.minimum(starts[:, None] + np.arange(frames), len(self.speech.targets) - 1)
             if self.teacher:
                 with encoders.autocast(self.precision, self.device):
-                    batch["codes"] = self.teacher(normalise(waves).to(self.device))
+                    batch["codes"] = self.teacher(normalise(waves).to(self.device), self.centres[0])
             else:
                 batch["codes"] = torch.from_numpy(self.codes[rows]).long().to(self.device)
             batch["targets"] = torch.from_numpy(self.speech.targets[rows].astype(np.float32)).to(self.device)
             batch["voiced"] = torch.from_numpy(self.speech.acoustics[rows, MFCCS + 3]).to(self.device)
         with encoders.autocast(self.precision, self.device):
-            return self.student(normalise(heard).to(self.device), torch.from_numpy(mask).to(self.device), **batch)
+            return self.student(normalise(inputs).to(self.device), torch.from_numpy(mask).to(self.device), **batch)
 
     def _held_back(self) -> dict[str, float]:
-        """Loss of masked frames on the same crops of held-back speech every time, nothing added to them."""
+        """Loss of masked frames on the same crops of held-back speech every time, not corrupted."""
         crop = int(max(self.recipe.crop_seconds) * RATE) // STRIDE
         last = len(self.speech.targets) - crop - 1
         if last <= self.speech.frames:
@@ -233,7 +198,7 @@ class _Run:
         starts = np.linspace(self.speech.frames, last, max(2, round(96 * RATE / STRIDE / crop))).astype(int)
         self.student.eval()
         with torch.no_grad():
-            parts = self._judge(starts, crop, np.random.default_rng([self.seed, 3]), clean=True)[1]
+            parts = self._loss(starts, crop, np.random.default_rng([self.seed, 3]), clean=True)[1]
         self.student.train()
         return {"held_back": float(next(iter(parts.values())))}
 
@@ -243,7 +208,7 @@ class _Run:
         starts, crop = self._crops(rng)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        loss, parts = self._judge(starts, crop, rng, clean=False)
+        loss, parts = self._loss(starts, crop, rng, clean=False)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
@@ -253,7 +218,7 @@ class _Run:
         return {k: float(v.detach()) for k, v in {"loss": loss, **parts}.items()}
 
     def _rate(self, done: float, fallen_from: float | None) -> float:
-        """Learning rate when `done` of the run is done, and it falls since `fallen_from` of it was."""
+        """Learning rate when a fraction `done` of the run is over, and it has been falling since `fallen_from`."""
         up = min(1.0, (self.step + 1) / self.recipe.warmup_steps)
         down = 1.0 if fallen_from is None else (1 - done) / (1 - fallen_from)
         return self.recipe.learning_rate * up * down
@@ -263,28 +228,16 @@ class _Run:
         from tqdm.auto import tqdm
 
         self.out.mkdir(parents=True, exist_ok=True)
-        log = _Log(self.out / "log.csv", self.step)
+        _cut_log(self.out / "log.csv", self.step)
         if self.step == 0:
             self._snapshot(0.0)
         bar = tqdm(total=steps or round(minutes * 60), initial=self.step if steps else round(self.seconds),
                    desc="pretrain", unit="step" if steps else "s", disable=not progress)  # fmt: skip
-        last = time.monotonic()
-        saved, recent, fallen_from = last, [], None
-
-        def write_row() -> None:
-            row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} | self._held_back()
-            log.write({"step": self.step, "hours": self.hours, "seconds": self.seconds} | row)
-            recent.clear()
-            known = "accuracy" if "accuracy" in row else "perplexity"
-            bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, heard=f"{self.hours:.2f}h")
-
-        while True:
-            done = self.step / steps if steps else self.seconds / (60 * minutes)
-            if done >= 1:
-                break
+        recent, fallen_from, every = [], None, self.recipe.checkpoint_steps
+        last = saved = time.monotonic()
+        while (done := self.step / steps if steps else self.seconds / (60 * minutes)) < 1:
             if fallen_from is None and done >= 1 - self.recipe.decay:
-                if recent:
-                    write_row()
+                self._log(recent, bar)
                 self._save()  # the last checkpoint: what follows is done again when the run is resumed for longer
                 fallen_from = done
             before = self.hours
@@ -292,53 +245,52 @@ class _Run:
             now = time.monotonic()
             self.seconds += now - last
             last = now
-            mark = _crossed(before, self.hours)
-            if mark:
+            if mark := _crossed(before, self.hours):
                 self._snapshot(mark)
             if self.step % self.recipe.log_steps == 0:
-                write_row()
+                self._log(recent, bar)
             bar.update((self.step if steps else round(self.seconds)) - bar.n)
-            every = self.recipe.checkpoint_steps
+            due = now - saved > self.recipe.checkpoint_seconds or (every and self.step % every == 0)
             # Only where a row of the log has just ended, so that a resumed run averages the same steps.
-            if (
-                fallen_from is None
-                and not recent
-                and (now - saved > self.recipe.checkpoint_seconds or (every and self.step % every == 0))
-            ):
+            if due and fallen_from is None and not recent:
                 self._save()
                 saved = now
-        if recent:
-            write_row()
+        self._log(recent, bar)
         bar.close()
         if fallen_from is None:
             self._save()
         else:
             self._write()
 
+    def _log(self, recent: list[dict[str, float]], bar) -> None:
+        """Add the means of the recent steps to `log.csv`, and begin the next row."""
+        if not recent:
+            return
+        row = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} | self._held_back()
+        recent.clear()
+        path, facts = self.out / "log.csv", {"hours": self.hours, "seconds": self.seconds} | row
+        table = pd.DataFrame([{"step": self.step} | {name: round(value, 5) for name, value in facts.items()}])
+        table.to_csv(path, mode="a", header=not path.exists(), index=False, lineterminator="\r\n")
+        known = "accuracy" if "accuracy" in row else "perplexity"
+        bar.set_postfix(loss=f"{row['loss']:.3f}", **{known: f"{row[known]:.3g}"}, speech=f"{self.hours:.2f}h")
+
     def _snapshot(self, hours: float) -> None:
         _save_encoder(self.student.encoder, self.out / "snapshots" / f"{hours:g}h", half=hours > 0)
 
     def _save(self) -> None:
-        state = {
-            "student": self.student.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "rng": torch.get_rng_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "heard": self.heard,
-            "centres": self.centres,
-            "objective": self.objective,
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-        }
-        part = self.out / "checkpoint.pt.part"
-        torch.save(state, part)
-        os.replace(part, self.out / "checkpoint.pt")
+        state = {name: getattr(self, name) for name in ("step", "seconds", "heard", "centres", "objective", "seed")}
+        state |= {"student": self.student.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state |= {"rng": torch.get_rng_state(), "recipe": asdict(self.recipe)}
+        with replacing(self.out / "checkpoint.pt") as temporary:
+            torch.save(state, temporary)
         self._write()
 
     def _write(self) -> None:
-        """Write the encoder, and what is to be known of it."""
+        """Write the encoder and the facts of its training."""
         _save_encoder(self.student.encoder, self.out, half=False)
+        recipe = asdict(self.recipe)
+        for name in ("teacher", "start"):  # folders are named, not located: this file travels with the encoder
+            recipe[name] = recipe[name] and Path(recipe[name]).name
         facts = {
             "objective": self.objective,
             "steps": self.step,
@@ -350,36 +302,19 @@ class _Run:
             "speech_clips": self.speech.clips,
             "parameters": sum(p.numel() for p in self.student.encoder.parameters()),
             "seed": self.seed,
-            # Folders are named, not located: this file travels with the encoder.
-            "recipe": asdict(replace(self.recipe, teacher=_name(self.recipe.teacher), start=_name(self.recipe.start))),
+            "recipe": recipe,
         }
         write_json(self.out / "training.json", facts)
 
 
-class _Log:
-    """`log.csv`; rows after the checkpoint that a run resumes from are dropped."""
-
-    def __init__(self, path: Path, step: int):
-        self.path = path
-        rows = []
-        if path.is_file() and step:
-            with path.open(newline="") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["step"]) <= step]
-        part = path.with_suffix(".part")
-        with part.open("w", newline="") as file:
-            if rows:
-                writer = csv.DictWriter(file, rows[0])
-                writer.writeheader()
-                writer.writerows(rows)
-        os.replace(part, path)
-
-    def write(self, row: dict[str, float]) -> None:
-        row = {k: v if k == "step" else round(v, 5) for k, v in row.items()}
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+def _cut_log(path: Path, step: int) -> None:
+    """Drop the rows of a log after the step that a run continues from."""
+    if not step:
+        path.unlink(missing_ok=True)
+    elif path.is_file():
+        log = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with replacing(path) as temporary:
+            log[log["step"].astype(int) <= step].to_csv(temporary, index=False, lineterminator="\r\n")
 
 
 def _crossed(before: float, now: float) -> float | None:
@@ -395,26 +330,18 @@ def _save_encoder(model: Wav2Vec2Model, folder: Path, *, half: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / ".part"
     weights = {k: v.half() if half else v for k, v in model.state_dict().items()}
-    with encoders.quiet():  # a bar for each of many small files would tear ours apart
+    with encoders.quiet():  # without progress bars of its own
         model.save_pretrained(part, state_dict=weights)
-    Wav2Vec2FeatureExtractor(
-        feature_size=1, sampling_rate=RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True
-    ).save_pretrained(part)
+    Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True, return_attention_mask=True).save_pretrained(part)
     for file in sorted(part.iterdir()):
-        os.replace(file, folder / file.name)
+        file.replace(folder / file.name)
     part.rmdir()
 
 
 def _machine(device: torch.device, precision: str) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+?)\s*$", info.read_text(), re.M) if info.is_file() else None
+    name = found[1] if found else platform.processor() or platform.machine()
     return f"{torch.get_num_threads()} threads of {name}, {precision}"
-
-
-def _name(folder: str | None) -> str | None:
-    return None if folder is None else Path(folder).name

@@ -1,9 +1,7 @@
-"""Unlabelled speech: recordings end to end on disk, what is measured in them every 20 ms, and codes of it.
+"""Unlabelled speech: recordings end to end on disk, and the targets of pre-training in frames of 20 ms.
 
-What pre-training predicts is made here: MFCCs, F0, voicing, energy and log-mel bands, and the k-means codes of some of them.
+Targets are MFCCs, F0, voicing, energy and log-mel bands, and the k-means codes of some of them.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Sequence
@@ -25,20 +23,19 @@ _CACHE_VERSION = 2
 
 @dataclass(frozen=True)
 class Speech:
-    """Decoded recordings end to end, and what is measured in them, on one 20-ms grid.
+    """Decoded recordings end to end and what is measured in them, in frames of 20 ms.
 
     Attributes
     ----------
     samples : ndarray, shape=(320 * frames,), int16
     acoustics : ndarray, shape=(frames, 18), float32
-        What k-means sees: 13 MFCCs without the clip's mean, log F0 relative to the clip's median, voicing, energy,
+        What k-means uses: 13 MFCCs without the clip's mean, log F0 relative to the clip's median, voicing, energy,
         standardised, the last three weighted 1.75; then two flags, voiced and not padding.
     targets : ndarray, shape=(frames, dims), float16
-        What is regressed, standardised; see `_relative`.
-    clips : int
-        Recordings to learn from.
-    frames : int
-        Frames to learn from; those behind them are held back, whole folders, to watch the loss on new voices.
+        What is regressed, standardised; see `TARGET_GROUPS`.
+    clips, frames : int
+        Recordings and frames to learn from; the frames behind are held back, whole folders, to measure the loss on new
+        voices.
     """
 
     samples: np.ndarray
@@ -53,16 +50,10 @@ class Speech:
         return self.frames * STRIDE / RATE / 3600
 
 
-def hold_back(files: Sequence[Path], *, share: float = HELD_BACK, seed: int = 0) -> list[Path]:
+def hold_back(files: Sequence[Path]) -> list[Path]:
     """Choose recordings that are not learned from: whole folders, since a folder is most often a speaker.
 
-    Parameters
-    ----------
-    files : sequence of Path
-    share : float
-        The chosen folders hold at most this share of the bytes.
-    seed : int
-        Of the order in which folders are looked at; each is taken where it still fits.
+    The folders hold at most `HELD_BACK` of the bytes; they are tried in a random order that is always the same.
 
     Returns
     -------
@@ -72,8 +63,8 @@ def hold_back(files: Sequence[Path], *, share: float = HELD_BACK, seed: int = 0)
     size: dict[Path, int] = {}
     for file in files:
         size[file.parent] = size.get(file.parent, 0) + file.stat().st_size
-    folders, room, chosen = list(size), share * sum(size.values()), set()
-    for i in np.random.default_rng(seed).permutation(len(folders)):
+    folders, room, chosen = list(size), HELD_BACK * sum(size.values()), set()
+    for i in np.random.default_rng(0).permutation(len(folders)):
         if size[folders[i]] <= room:
             chosen.add(folders[i])
             room -= size[folders[i]]
@@ -81,20 +72,15 @@ def hold_back(files: Sequence[Path], *, share: float = HELD_BACK, seed: int = 0)
 
 
 def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
-    """Decode folders of speech and measure them once; later calls read the flat arrays back.
+    """Decode folders of speech and measure them once; later calls read the arrays, memory-mapped, from `cache`.
 
     Parameters
     ----------
     folders : path or sequence of paths
     cache : path
-        Folder for the arrays, 0.2 GB an hour of speech.
+        Folder for the arrays, 0.2 GB per hour of speech.
     progress : bool
         Show progress.
-
-    Returns
-    -------
-    Speech
-        Memory-mapped.
     """
     files = sound_files(folders)
     held = set(hold_back(files))
@@ -146,7 +132,7 @@ def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None
 
 
 def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Relate measures to their clip and standardise them: what k-means sees, and what is regressed."""
+    """Measures relative to their clip, standardised: what k-means uses, and what is regressed."""
     from scipy.ndimage import median_filter, uniform_filter1d
 
     count = len(measured["energy"])
@@ -164,7 +150,7 @@ def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.n
         voiced[a:b] = flags
         if flags.any():
             middle = np.median(pitch[a:b][flags])
-            # Through unvoiced frames the contour goes on in straight lines, so that it has no jumps.
+            # The contour is interpolated through unvoiced frames, so that it has no jumps.
             line = np.interp(np.arange(b - a), np.flatnonzero(flags), pitch[a:b][flags])
             contour[a:b], absolute[a:b] = line - middle, line - np.log2(160.0)
     contour = np.clip(contour, -1, 1)
@@ -186,24 +172,11 @@ def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.n
 
 # Columns of the targets: prosody (contour, F0, voicing, energy), its half-second mean and spread with tilt, bands.
 TARGET_GROUPS = {"prosody": slice(0, 4), "slow": slice(4, 14), "bands": slice(14, 14 + MELS)}
-
 TARGETS = 14 + MELS
 
 
 def fit_codes(vectors: np.ndarray, codes: int, *, seed: int = 0) -> np.ndarray:
-    """Find k-means centres in at most 100 000 of the vectors.
-
-    Parameters
-    ----------
-    vectors : ndarray, shape=(n, dims)
-    codes : int
-    seed : int
-
-    Returns
-    -------
-    ndarray, shape=(codes, dims), float32
-        Fewer rows when there are fewer vectors.
-    """
+    """Find k-means centres, `(codes, dims)`, in at most 100 000 of the vectors `(n, dims)`; fewer for few vectors."""
     from sklearn.cluster import MiniBatchKMeans
 
     rng = np.random.default_rng(seed)
@@ -214,18 +187,18 @@ def fit_codes(vectors: np.ndarray, codes: int, *, seed: int = 0) -> np.ndarray:
 
 
 def nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Number of the nearest centre of each vector, shape (..., dims) → (...)."""
+    """Index of the nearest centre of each vector, `(..., dims)` → `(...)`."""
     # |v - c|^2 without |v|^2, which is the same for all centres.
     return (centres.square().sum(1) - 2 * vectors @ centres.T).argmin(-1)
 
 
 def code_columns(books: int) -> list[slice]:
-    """Columns of the acoustics that each codebook is about."""
+    """Columns of the acoustics that belong to each codebook."""
     return [slice(0, MFCCS + 3)] if books == 1 else [slice(0, MFCCS), slice(MFCCS, MFCCS + 3)]
 
 
 def codes_of(acoustics: np.ndarray, centres: Sequence[torch.Tensor]) -> np.ndarray:
-    """Find the codes of every frame, shape (frames, books), once for a whole run."""
+    """Codes of every frame, `(frames, books)`."""
     parts = []
     for first in range(0, len(acoustics), 20_000):
         rows = torch.from_numpy(np.array(acoustics[first : first + 20_000]))
@@ -235,19 +208,11 @@ def codes_of(acoustics: np.ndarray, centres: Sequence[torch.Tensor]) -> np.ndarr
 
 
 def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
-    """Count how often each code of a `clusters` run is the target in some speech.
-
-    Parameters
-    ----------
-    speech : Speech
-        As `prepare` returns it.
-    run : path
-        Folder of the run, with its checkpoint.
+    """Count how often each code of the first codebook is a target in some speech; `run` is a folder of `pretrain`.
 
     Returns
     -------
     ndarray of int, shape=(codes,)
-        Of the first codebook.
     """
     centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
     return np.bincount(codes_of(speech.acoustics, centres)[:, 0], minlength=len(centres[0]))

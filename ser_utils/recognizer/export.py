@@ -1,10 +1,8 @@
 """A recognizer as two ONNX files, for programs without PyTorch: waveforms → frames, frames → logits.
 
-Needs the packages of the optional extra `onnx`. Batch and time are free in both files; encoder layers above the one
-that is used are left out.
+Needs the packages of the optional extra `onnx`. Batch and time are free in both files; encoder layers above the one in
+use are left out.
 """
-
-from __future__ import annotations
 
 import importlib.util
 import logging
@@ -19,28 +17,23 @@ from torch import nn
 from ser_utils import SerError, encoders, replacing
 from ser_utils.recognizer.recognizer import EmotionRecognizer
 
-#: How far ONNX Runtime may be from PyTorch, as a share of the largest value.
+#: Largest difference of ONNX Runtime from PyTorch, as a fraction of the largest value.
 TOLERANCE = 1e-4
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def to_onnx(folder: str | Path) -> dict[str, float]:
-    """Write `encoder.onnx` and `cnn.onnx` into a recognizer's folder, each compared with PyTorch before it is kept.
+    """Write `encoder.onnx` and `cnn.onnx` into a folder of `EmotionRecognizer.save`, each compared with PyTorch first.
 
-    `encoder.onnx` takes `waveforms` of shape (batch, samples), float32 at 16 kHz, and gives `frames` of shape (batch,
-    frames, dims). `cnn.onnx` takes these and gives `logits` of shape (batch, emotions), in the order of `labels` in
-    `config.json`; their softmax is the output of `EmotionRecognizer.probabilities`.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Written by `EmotionRecognizer.save`.
+    `encoder.onnx` maps `waveforms` of shape (batch, samples), float32 at 16 kHz, to `frames` of shape (batch, frames,
+    dims). `cnn.onnx` maps these to `logits` of shape (batch, emotions), in the order of `labels` in `config.json`;
+    their softmax is the output of `EmotionRecognizer.probabilities`.
 
     Returns
     -------
     dict
-        `{file name: largest difference found}`, as a share of the largest value.
+        `{file name: largest difference found}`, as a fraction of the largest value.
 
     Raises
     ------
@@ -57,12 +50,11 @@ def to_onnx(folder: str | Path) -> dict[str, float]:
     waveforms = 0.1 * torch.randn(2, kept.segment_samples, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():  # not inference_mode, whose tensors the exporter cannot trace
         frames = encoder(waveforms)
-        return {
-            "encoder.onnx": _write(folder / "encoder.onnx", encoder, waveforms, ("waveforms", "samples", "frames")),
-            "cnn.onnx": _write(
-                folder / "cnn.onnx", _Halved(kept.network).eval(), frames, ("frames", "frames", "logits")
-            ),
+        parts = {
+            "encoder.onnx": (encoder, waveforms, ("waveforms", "samples", "frames")),
+            "cnn.onnx": (_Halved(kept.network).eval(), frames, ("frames", "frames", "logits")),
         }
+        return {name: _write(folder / name, *part) for name, part in parts.items()}
 
 
 class _Halved(nn.Module):
@@ -85,21 +77,11 @@ def _write(path: Path, network: nn.Module, example: torch.Tensor, names: tuple[s
     with replacing(path) as temporary:
         try:
             with _quiet():
-                torch.onnx.export(
-                    network,
-                    (example,),
-                    temporary,
-                    input_names=[given],
-                    output_names=[result],
-                    dynamic_shapes=({0: "batch", 1: time},),
-                    external_data=False,  # one file
-                    verbose=False,
-                )
+                named = {"input_names": [given], "output_names": [result], "dynamic_shapes": ({0: "batch", 1: time},)}
+                torch.onnx.export(network, (example,), temporary, **named, external_data=False, verbose=False)
         except Exception as error:  # noqa: BLE001 - torch's exporter raises as many types as it has stages
-            said = " ".join(str(error).split())[:160]
-            raise SerError(
-                f"{path.name} cannot be made, torch's ONNX exporter does not follow this network: {said}"
-            ) from error
+            problem = f"torch's ONNX exporter does not follow this network: {' '.join(str(error).split())[:160]}"
+            raise SerError(f"{path.name} cannot be made, {problem}") from error
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         furthest = 0.0
         for batch in (example, torch.cat([example, example.flip(1)], dim=1)[:1]):
@@ -114,7 +96,7 @@ def _write(path: Path, network: nn.Module, example: torch.Tensor, names: tuple[s
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from reporting on packages that are not needed here."""
+    """Silence the exporter, which reports on packages that are not needed here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

@@ -1,10 +1,8 @@
-"""Is a recording like those that a recognizer was trained on? Level, treble and voicing, compared with their ranges.
+"""Is a recording like the training recordings? Level, treble and voicing, compared with their ranges.
 
-A softmax adds up to one for any input, noise and silence included. These three properties reveal the crude cases (a
-silent channel, a telephone, music), but neither a foreign language nor a child's voice.
+A softmax adds up to one for any input, noise and silence included. These properties reveal a silent channel, a
+telephone or music, but neither a foreign language nor a child's voice.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import pandas as pd
@@ -23,18 +21,13 @@ _MEASURED = 150  # clips of the training corpus that the ranges come from
 
 
 def frame_properties(wave: np.ndarray) -> pd.DataFrame:
-    """Level, treble and voicing of every frame of 20 ms.
-
-    Parameters
-    ----------
-    wave : ndarray, shape=(samples,)
-        At 16 kHz, within -1 and 1.
+    """Level, treble and voicing of every frame of 20 ms of a waveform at 16 kHz, within -1 and 1.
 
     Returns
     -------
     DataFrame
-        One row per frame: `energy` [dB full scale], `treble` [dB: mel bands above 4 kHz against those below
-        1.5 kHz] and `voiced` (bool: the normalised autocorrelation peaks above 0.5).
+        One row per frame: `energy` [dB full scale], `treble` [dB: mel bands above 4 kHz against those below 1.5 kHz]
+        and `voiced` (bool: the normalised autocorrelation peaks above 0.5).
     """
     wave = np.asarray(wave, np.float32)
     measured = features.measure_frames(np.pad(wave, (0, max(0, features.STRIDE - wave.size))) * 32768)
@@ -46,11 +39,8 @@ def frame_properties(wave: np.ndarray) -> pd.DataFrame:
 def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
     """Level, treble and voicing of a whole recording, from its `frame_properties`.
 
-    Returns
-    -------
-    dict
-        `level` [dB full scale: the 90th percentile of the energy]; `treble` [dB] and `voiced` [%], both of the
-        frames within 25 dB of that level.
+    `level` [dB full scale] is the 90th percentile of the energy; `treble` [dB] and `voiced` [%] are of the frames
+    within 25 dB of that level.
     """
     level = float(frames["energy"].quantile(0.9))
     loud = frames[frames["energy"] > level - 25]
@@ -58,13 +48,9 @@ def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
 
 
 def usual_ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
-    """Ranges of the properties in a corpus, measured on up to 150 clips of a clips table.
+    """Ranges of the properties in a corpus, `{property: [low, high]}`, measured on up to 150 clips of a clips table.
 
-    Returns
-    -------
-    dict
-        `{property: [low, high]}`: the 1st and the 99th percentile, with a margin (6 dB, 6 dB, 10 %). Silent clips are
-        left out.
+    They are the 1st and the 99th percentile of clips that are not silent, with a margin (6 dB, 6 dB, 10 %).
     """
     chosen = clips["path"].sample(min(len(clips), _MEASURED), random_state=0)
     table = pd.DataFrame([recording_properties(frame_properties(audio.read(path))) for path in chosen])
@@ -74,19 +60,7 @@ def usual_ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def unusual_properties(measured: dict[str, float], usual: dict[str, list[float]]) -> list[str]:
-    """In which properties a recording lies outside the ranges of the training corpus.
-
-    Parameters
-    ----------
-    measured : dict
-        `recording_properties` of the recording.
-    usual : dict
-        `usual_ranges` of the training corpus.
-
-    Returns
-    -------
-    list of str
-        One reason per property, empty where all lie inside; silence alone where there is no sound.
+    """In which properties a recording lies outside the `usual_ranges` of the training corpus, one reason each.
 
     Examples
     --------

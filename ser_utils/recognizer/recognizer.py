@@ -1,13 +1,12 @@
 """A trained system kept in a folder, and applied to recordings; `card.MEANING` says what its scores mean."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -34,7 +33,7 @@ class Prediction:
     seconds : float
         Length of the recording.
     unusual : list of str
-        In which properties it lies outside the range of the training recordings; empty where in none.
+        In which properties it lies outside the range of the training recordings.
     """
 
     scores: list[dict]
@@ -62,10 +61,8 @@ class EmotionRecognizer:
     ----------
     labels : list of str
         Emotions, in the order of the network's outputs.
-    encoder : Encoder
-        Frozen; its layer `config["layer"]` is the input of the network.
-    network : torch.nn.Sequential
-        The segment CNN: frames of shape (n, frames, dims) → one logit per emotion.
+    encoder, network : Encoder, torch.nn.Sequential
+        Frames of the encoder's layer `config["layer"]`, shape (n, frames, dims) → one logit per emotion.
     config : dict
         Encoder, layer, segment length, ranges of the training corpus, what it was trained on, its scores.
 
@@ -111,24 +108,14 @@ class EmotionRecognizer:
         return self.predict(inputs, sampling_rate=sampling_rate).scores[:top_k]
 
     def timeline(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> pd.DataFrame:
-        """Probabilities of each segment: `start` [s], `end` [s], one column per emotion. Parameters as for `predict`."""
+        """The timeline of `predict`: per segment `start` [s], `end` [s] and one probability column per emotion."""
         return self.predict(recording, sampling_rate=sampling_rate, hop=hop).timeline
 
     def predict(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> Prediction:
         """Scores, timeline and unusual properties of one recording, read once and a few seconds at a time.
 
-        Parameters
-        ----------
-        recording : str, Path or ndarray of shape (samples,)
-        sampling_rate : int, optional
-            Of a waveform, in Hz; 16 kHz by default.
-        hop : float, optional
-            Seconds between the starts of segments; by default their length, so that none overlap.
-
-        Raises
-        ------
-        SerError
-            As calling the recognizer does.
+        `recording` and `sampling_rate` are those of a call, and so are the errors; `hop` is the distance of segments in
+        seconds, by default their length, so that none overlap.
         """
         seconds, samples, blocks = streaming.opened(recording, sampling_rate)
         clip = pd.DataFrame({"clip": [""], "duration": [seconds]})
@@ -195,21 +182,10 @@ class EmotionRecognizer:
         return folder
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, *, device: str | None = None, precision: str = "fp32"
-    ) -> EmotionRecognizer:
-        """Load what `save` wrote.
+    def from_pretrained(cls, folder: str | Path, *, device: str | None = None, precision: str = "fp32") -> Self:
+        """Load what `save` wrote; `device` and `precision` as for `encoders.load`.
 
-        Parameters
-        ----------
-        folder : str or Path
-        device, precision : str
-            Of the encoder, as for `encoders.load`.
-
-        Raises
-        ------
-        SerError
-            If the folder holds no recognizer, or its encoder is not the one that it was trained with.
+        Raises SerError if the folder holds no recognizer, or its encoder is not the one that it was trained with.
         """
         from safetensors.torch import load_file
 
@@ -219,10 +195,9 @@ class EmotionRecognizer:
             state = load_file(folder / "model.safetensors")
             kind = config["format"]
         except FileNotFoundError as error:
-            raise SerError(
-                f"{folder} holds no recognizer ({Path(error.filename or 'model.safetensors').name} is missing): "
-                "`ser run` makes one in data/processed/CORPUS/recognizer"
-            ) from error
+            lacking = f"({Path(error.filename or 'model.safetensors').name} is missing)"
+            advice = "`ser run` makes one in data/processed/CORPUS/recognizer"
+            raise SerError(f"{folder} holds no recognizer {lacking}: {advice}") from error
         except Exception as error:  # noqa: BLE001 - damaged files raise as many types as there are formats
             raise SerError(f"{folder} holds no readable recognizer: {' '.join(str(error).split())}") from error
         if kind != FORMAT:
@@ -231,12 +206,9 @@ class EmotionRecognizer:
         name = str(inside) if config["encoder"] == "encoder" else config["encoder"]
         encoder = encoders.load(name, device=device, precision=precision)
         if encoder.fingerprint != config["fingerprint"]:
-            raise SerError(
-                f"{folder} was trained with another version of {config['encoder']}: its scores would mean nothing; train it again"
-            )
-        blank = torch.zeros(encoder.dims)  # the statistics are in the file
-        network = models.segment_network(
-            blank, blank + 1, len(config["labels"]), width=config["width"], dropout=0, masking=0
-        )
+            other = f"{folder} was trained with another version of {config['encoder']}"
+            raise SerError(f"{other}: its scores would mean nothing; train it again")
+        blank, size = torch.zeros(encoder.dims), len(config["labels"])  # the statistics are in the file
+        network = models.segment_network(blank, blank + 1, size, width=config["width"], dropout=0, masking=0)
         network.load_state_dict(state)
         return cls(encoder, network, config)

@@ -1,7 +1,5 @@
 """A recording of any length as batches of segments, a few seconds in memory at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,12 +14,9 @@ _BATCH = 64  # segments encoded at once
 
 
 def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np.ndarray]]:
-    """Open a file or take a waveform: seconds, number of samples at 16 kHz, and the samples in pieces.
+    """Open a file or take a waveform: seconds, number of samples at 16 kHz, and the samples in blocks.
 
-    Raises
-    ------
-    SerError
-        If it is no recording, or holds no samples.
+    Raises SerError if it is no recording, or holds no samples.
     """
     if isinstance(recording, (str, Path)):
         import soundfile
@@ -37,9 +32,8 @@ def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[n
         return about.frames / about.samplerate, samples, audio.stream(recording)
     wave = np.asarray(recording)
     if wave.ndim != 1 or wave.size == 0 or not np.issubdtype(wave.dtype, np.floating):
-        raise SerError(
-            f"a waveform of shape {wave.shape} and type {wave.dtype}: floats of shape (samples,), mono, are wanted"
-        )
+        given = f"a waveform of shape {wave.shape} and type {wave.dtype}"
+        raise SerError(f"{given}: floats of shape (samples,), mono, are wanted")
     rate = audio.SAMPLE_RATE if sampling_rate is None else sampling_rate
     audio.check_rate("the waveform", rate)
     seconds, wave = wave.size / rate, audio.resample(np.nan_to_num(wave.astype(np.float32)), rate, audio.SAMPLE_RATE)

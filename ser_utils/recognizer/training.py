@@ -1,7 +1,5 @@
 """Training of a recognizer on all speakers of a corpus."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,32 +11,20 @@ from ser_utils.recognizer.recognizer import FORMAT, EmotionRecognizer
 
 
 def train(
-    clips: pd.DataFrame,
-    encoder: encoders.Encoder,
-    *,
-    corpus: str,
-    layer: int | None = None,
-    segment_seconds: float = 1.0,
-    epochs: int | None = None,
-    seed: int = 0,
-    leave_out: Collection[str] = (),
-    scores: pd.DataFrame | None = None,
-    cache: str | Path | None = None,
-) -> EmotionRecognizer:
+    clips: pd.DataFrame, encoder: encoders.Encoder, *,
+    corpus: str, layer: int | None = None, segment_seconds: float = 1.0, epochs: int | None = None, seed: int = 0,
+    leave_out: Collection[str] = (), scores: pd.DataFrame | None = None, cache: str | Path | None = None,
+) -> EmotionRecognizer:  # fmt: skip
     """Train the segment CNN on all speakers of a corpus.
 
     Validation speakers choose the epoch and the temperature, as in every fold of an evaluation.
 
     Parameters
     ----------
-    clips : DataFrame
-        A clips table.
-    encoder : Encoder
+    clips, encoder, layer, segment_seconds
+        As for `features.extract`; the encoder's recommended layer by default.
     corpus : str
         Its name for the model card, such as "demo (synthetic)".
-    layer : int, optional
-        By default the encoder's recommended one.
-    segment_seconds : float
     epochs, seed
         Of `models.SegmentCNN`.
     leave_out : collection of str
@@ -47,10 +33,6 @@ def train(
         Rows of `scores.csv` of this system on test speakers, for the model card.
     cache : str or Path, optional
         Folder of features.
-
-    Returns
-    -------
-    EmotionRecognizer
     """
     layer = encoder.recommended_layer if layer is None else layer
     segments = audio.cut_segments(clips, seconds=segment_seconds)

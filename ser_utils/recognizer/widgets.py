@@ -1,6 +1,4 @@
-"""Widgets for the reader's own recordings, in JupyterLab: a microphone, an upload button, a cursor along a recording."""
-
-from __future__ import annotations
+"""Widgets for the reader's own recordings, in JupyterLab: a microphone, an upload button, a cursor."""
 
 import tempfile
 from collections.abc import Callable
@@ -16,56 +14,14 @@ from IPython.display import Audio, clear_output, display
 
 from ser_utils import SerError, audio, plots
 
-# Browsers record in formats that libsndfile does not read; the browser itself can decode what it recorded.
-_RECORDER = """
-function render({ model, el }) {
-  const button = document.createElement("button");
-  button.className = "jupyter-button widget-button microphone";
-  Object.assign(button.style, { width: "auto", margin: "2px" });
-  button.textContent = "● Record";
-  el.append(button);
-  let recorder = null;
-  const hand_over = async (parts) => {
-    const context = new AudioContext({ sampleRate: 16000 });
-    const sound = await context.decodeAudioData(await new Blob(parts).arrayBuffer());
-    await context.close();
-    model.send({ rate: sound.sampleRate }, undefined, [sound.getChannelData(0).slice().buffer]);
-  };
-  button.onclick = async () => {
-    if (recorder) { recorder.stop(); return; }
-    const parts = [];
-    try {
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-      recorder = new MediaRecorder(stream);
-      recorder.ondataavailable = (event) => parts.push(event.data);
-      recorder.onstop = () => {
-        stream.getTracks().forEach((track) => track.stop());
-        recorder = null;
-        button.textContent = "● Record again";
-        hand_over(parts).catch((error) => { button.textContent = `Not recorded: ${error.message}`; });
-      };
-      recorder.start();
-      button.textContent = "■ Stop";
-    } catch (error) {
-      recorder = null;
-      button.textContent = `No microphone here: ${error.message}`;
-    }
-  };
-}
-export default { render };
-"""
-
 
 class Microphone(anywidget.AnyWidget):
     """A button that records in the browser until it is clicked again.
 
-    Parameters
-    ----------
-    then : callable
-        Called with the recording, mono float32 of shape (samples,), and its rate in Hz.
+    `then` is called with the recording, mono float32 of shape (samples,), and its rate in Hz.
     """
 
-    _esm = _RECORDER
+    _esm = Path(__file__).resolve().parent / "templates" / "microphone.js"
 
     def __init__(self, then: Callable[[np.ndarray, int], None]):
         super().__init__()
@@ -73,14 +29,9 @@ class Microphone(anywidget.AnyWidget):
 
 
 def inbox(answer: Callable[[Path], None]) -> ipywidgets.VBox:
-    """A button that uploads a sound file and one that records; the output of `answer` appears below them.
+    """Buttons that upload a sound file and record one; the output of `answer`, called with its path, appears below.
 
     The sound stays on this computer, in a temporary folder that is deleted when the kernel ends.
-
-    Parameters
-    ----------
-    answer : callable
-        Called with the path of each new sound file.
     """
     folder = tempfile.TemporaryDirectory(prefix="ser-")
     output = ipywidgets.Output()
@@ -119,7 +70,7 @@ def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipy
     wave : ndarray, shape=(samples,)
         At 16 kHz.
     timelines : DataFrame
-        As `plots.probability_timeline` takes it.
+        As for `plots.probability_timeline`.
     title : str
         Of the figure.
     """
@@ -128,7 +79,7 @@ def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipy
     def show(start: float) -> None:
         figure = plots.probability_timeline(wave, audio.SAMPLE_RATE, timelines, title=title)
         for ax in figure.axes:
-            # The outline is what can be seen on the dark spectrogram.
+            # Only the outline is visible on the dark spectrogram.
             ax.axvspan(start, ends[start], facecolor=(0, 0, 0, 0.12), edgecolor="#0072B2", linewidth=2)
         display(figure)
         plt.close(figure)
@@ -136,7 +87,6 @@ def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipy
         display(Audio(wave[first:last], rate=audio.SAMPLE_RATE))
 
     options = [(f"{start:.2f} to {end:.2f} s", start) for start, end in ends.items()]
-    slider = ipywidgets.SelectionSlider(
-        options=options, description="segment", continuous_update=False, layout={"width": "32rem"}
-    )
+    style = {"description": "segment", "continuous_update": False, "layout": {"width": "32rem"}}
+    slider = ipywidgets.SelectionSlider(options=options, **style)
     return ipywidgets.interactive(show, start=slider)

@@ -195,11 +195,13 @@ def test_the_contrastive_loss_falls(speech, cache, tmp_path):
     assert 1 <= log[-1]["perplexity"] <= 16
 
 
-def test_codes_of_a_teacher_can_be_targets(speech, cache, trained, tmp_path):
+def test_codes_of_a_teacher_can_be_targets_also_of_a_resumed_run(speech, cache, trained, tmp_path):
     recipe = replace(QUICK, teacher=str(trained), teacher_layer=1)
     run = dict(config=recipe, cache=cache, progress=False)
     out = pretraining.pretrain(speech, tmp_path / "second", steps=8, **run)
     assert rows(out)[-1]["masked"] < rows(out)[0]["masked"]
+    pretraining.pretrain(speech, out, steps=10, resume=True, **run)
+    assert rows(out)[-1]["step"] == 10
     facts = json.loads((out / "training.json").read_text())
     assert facts["recipe"]["teacher"] == "clusters"  # its name, not where it lay
 
