@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: Sample rate of everything behind `read` [Hz]; wav2vec 2.0 and its kin are trained on 16 kHz.
 SAMPLE_RATE = 16_000
 
-#: A frame is active within so many dB of the recording's loud frames, and above so many dBFS; one every `HOP` seconds.
-RANGE, QUIET, HOP = 30.0, -65.0, 0.01
+#: A frame of `FRAME` seconds, an encoder's, is active within `RANGE` dB of the loud ones and above `QUIET` dB of full scale.
+FRAME, RANGE, QUIET = 0.02, 30.0, -65.0
 
 _QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise of 16-bit files
 
@@ -179,39 +179,52 @@ def _with_rest(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     return np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, 2 * -(-rate // new_rate))])
 
 
-def active_frames(wave: np.ndarray, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Which frames of a recording hold sound, judged by their level.
+def frame_levels(wave: np.ndarray) -> np.ndarray:
+    """Root mean square of each frame of `FRAME` seconds [dB of full scale].
 
     Parameters
     ----------
     wave : ndarray, shape=(samples,)
-    sample_rate : int
-        In Hz.
+        At 16 kHz.
 
     Returns
     -------
-    ndarray of bool, shape=(ceil(samples / hop),)
-        Frame i is 25 ms long and centred on the 10 ms from `i * HOP` seconds on. It is active if its root mean square
-        lies within `RANGE` dB of the recording's loud frames (95th percentile) and above `QUIET` dBFS.
+    ndarray, shape=(ceil(samples / 320),)
+        The last frame may be shorter. Silence has -200 dB.
+    """
+    size = round(FRAME * SAMPLE_RATE)
+    power = np.add.reduceat(np.square(wave, dtype=np.float64), np.arange(0, len(wave), size))
+    power /= np.minimum(size, len(wave) - np.arange(len(power)) * size)
+    return 10 * np.log10(np.maximum(power, 1e-20))
+
+
+def active_stretches(levels: np.ndarray) -> np.ndarray:
+    """Where a recording holds sound.
+
+    A frame is active if its level lies within `RANGE` dB of the loud frames (95th percentile) and above `QUIET` dB.
+
+    Parameters
+    ----------
+    levels : ndarray, shape=(frames,)
+        From `frame_levels`, of a whole recording.
+
+    Returns
+    -------
+    ndarray, shape=(stretches, 2)
+        Beginning and end of each run of active frames [s].
 
     Examples
     --------
     >>> tone = np.sin(np.arange(16_000))
-    >>> float(active_frames(np.concatenate([np.zeros(16_000), tone])).mean())
-    0.505
+    >>> active_stretches(frame_levels(np.concatenate([0 * tone, tone]))).tolist()
+    [[1.0, 2.0]]
     """
-    hop, half = round(HOP * sample_rate), round(0.0125 * sample_rate)
-    count = -(-len(wave) // hop)
-    middles = np.arange(count) * hop + hop // 2
-    energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
-    first, last = np.maximum(middles - half, 0), np.minimum(middles + half, len(wave))
-    power = (energy[last] - energy[first]) / np.maximum(last - first, 1)
-    level = 10 * np.log10(np.maximum(power, 1e-20))
-    return level > max(np.percentile(level, 95) - RANGE, QUIET)
+    active = levels > max(np.percentile(levels, 95) - RANGE, QUIET)
+    return np.flatnonzero(np.diff(active, prepend=False, append=False)).reshape(-1, 2) * FRAME
 
 
 def activity(clips: pd.DataFrame) -> pd.DataFrame:
-    """Find the stretches of each clip that hold sound.
+    """Find the stretches of each clip that hold sound; see `active_stretches`.
 
     Parameters
     ----------
@@ -221,20 +234,17 @@ def activity(clips: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per stretch of active frames (see `active_frames`): `clip`, `start` [s], `end` [s]. A clip without any
-        sound has no row.
+        One row per stretch: `clip`, `start` [s], `end` [s]. A clip without any sound has no row.
     """
     import pandas as pd
     from joblib import Parallel, delayed
 
-    def stretches(path: str) -> np.ndarray:
-        """Where sound begins and where it ends, in frames; shape=(n, 2)."""
-        return np.flatnonzero(np.diff(active_frames(read(path)), prepend=False, append=False)).reshape(-1, 2)
-
     # Threads: reading and resampling leave Python's lock.
-    found = Parallel(n_jobs=2, prefer="threads")(delayed(stretches)(path) for path in clips["path"])
-    edges = np.concatenate([np.empty((0, 2)), *found]) * HOP
-    names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in found])
+    measured = Parallel(n_jobs=2, prefer="threads")(
+        delayed(lambda path: active_stretches(frame_levels(read(path))))(path) for path in clips["path"]
+    )
+    edges = np.concatenate([np.empty((0, 2)), *measured])
+    names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in measured])
     return pd.DataFrame({"clip": names, "start": edges[:, 0], "end": edges[:, 1]})
 
 

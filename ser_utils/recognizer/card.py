@@ -17,7 +17,7 @@ def model_card(config: dict) -> str:
         f"- **System**: frames of {config['encoder']}, layer {config['layer']}, in segments of {config['segment_seconds']:g} s; "
         f"a small CNN; log-probabilities of the segments averaged. Temperature {config['temperature']:.2f}.",
         f"- **Trained on**: {about['clips']} clips, {about['speakers']} speakers, {about['hours']} h of {about['corpus']}; "
-        f"epoch {about['epoch']} chosen on {len(about['held_out_speakers'])} of the speakers.",
+        f"{about['epochs']} epochs; silent segments left out.",
         f"- **Normalisation**: {config['normalisation']}.", "",
     ]  # fmt: skip
     if rows:

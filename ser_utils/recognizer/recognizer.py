@@ -121,7 +121,8 @@ class EmotionRecognizer:
         clip = pd.DataFrame({"clip": [""], "duration": [seconds]})
         segments = audio.cut_segments(clip, seconds=self.config["segment_seconds"], hop=hop)
         properties: list[pd.DataFrame] = []
-        waves = streaming.cut(streaming.measured(blocks, properties), segments, samples, self.segment_samples)
+        levels: list[np.ndarray] = []
+        waves = streaming.cut(streaming.measured(blocks, properties, levels), segments, samples, self.segment_samples)
         rows = []
         for batch in streaming.batches(waves):
             rows.append(self.probabilities(batch))
@@ -130,7 +131,11 @@ class EmotionRecognizer:
         # A damaged file may hold less than its header promises.
         table = segments.loc[: len(probabilities) - 1, ["start", "end"]]
         table[self.labels] = probabilities
-        scores = evaluation.pool(probabilities)
+        # Silence is judged for the timeline, but has no say in the scores, as in training.
+        sound = pd.DataFrame(audio.active_stretches(np.concatenate(levels)), columns=["start", "end"]).assign(clip="")
+        spoken = audio.cut_segments(clip, seconds=self.config["segment_seconds"], hop=hop, active=sound)["start"]
+        heard = table["start"].isin(spoken).to_numpy()
+        scores = evaluation.pool(probabilities[heard] if heard.any() else probabilities)
         best_first = [{"label": self.labels[k], "score": float(scores[k])} for k in np.argsort(-scores, kind="stable")]
         measured = familiarity.recording_properties(pd.concat(properties))
         return Prediction(best_first, table, seconds, familiarity.unusual_properties(measured, self.config["ranges"]))

@@ -40,11 +40,19 @@ def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[n
     return seconds, wave.size, [wave]
 
 
-def measured(blocks: Iterable[np.ndarray], properties: list[pd.DataFrame]) -> Iterator[np.ndarray]:
-    """Pass blocks on, and append the properties of their frames to `properties`."""
+def measured(
+    blocks: Iterable[np.ndarray], properties: list[pd.DataFrame], levels: list[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Pass blocks on, and append the properties of their frames to `properties`, and their levels to `levels`."""
+    rest, size = np.empty(0, np.float32), round(audio.FRAME * audio.SAMPLE_RATE)
     for block in blocks:
         properties.append(familiarity.frame_properties(block))
+        joined = np.concatenate([rest, block])
+        whole = len(joined) // size * size
+        levels.append(audio.frame_levels(joined[:whole]))
+        rest = joined[whole:]
         yield block
+    levels.append(audio.frame_levels(rest))
 
 
 def cut(blocks: Iterable[np.ndarray], segments: pd.DataFrame, samples: int, size: int) -> Iterator[np.ndarray]:

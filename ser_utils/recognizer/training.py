@@ -15,9 +15,7 @@ def train(
     corpus: str, layer: int | None = None, segment_seconds: float = 1.0, epochs: int | None = None, seed: int = 0,
     leave_out: Collection[str] = (), scores: pd.DataFrame | None = None, cache: str | Path | None = None,
 ) -> EmotionRecognizer:  # fmt: skip
-    """Train the segment CNN on all speakers of a corpus.
-
-    Validation speakers choose the epoch and the temperature, as in every fold of an evaluation.
+    """Train the segment CNN on the active segments of all speakers of a corpus.
 
     Parameters
     ----------
@@ -35,13 +33,13 @@ def train(
         Folder of features.
     """
     layer = encoder.recommended_layer if layer is None else layer
-    segments = audio.cut_segments(clips, seconds=segment_seconds)
+    segments = audio.cut_segments(clips, seconds=segment_seconds, active=audio.activity(clips))
     X = features.extract(clips, segments, encoder, layers=(layer,), cache=cache)
     clips = clips[~clips["speaker"].isin(leave_out)]
     used = segments["clip"].isin(clips["clip"]).to_numpy()
     facts = clips.set_index("clip").loc[segments["clip"][used]]
     cnn = models.SegmentCNN(epochs=epochs, random_state=seed)
-    cnn.fit(X[used], facts["emotion"].to_numpy(), groups=facts["speaker"].to_numpy())
+    cnn.fit(X[used], facts["emotion"].to_numpy())
     columns = ["system", "metric", "value", "low", "high"]
     kept = [] if scores is None else scores.loc[scores["level"] == "clip", columns].round(4).to_dict("records")
     config = {
@@ -60,8 +58,7 @@ def train(
             "clips": len(clips),
             "speakers": int(clips["speaker"].nunique()),
             "hours": round(float(clips["duration"].sum()) / 3600, 2),
-            "epoch": int(cnn.history_.loc[cnn.history_["kept"], "epoch"].iloc[0]),
-            "held_out_speakers": [str(name) for name in cnn.held_out_],
+            "epochs": len(cnn.history_),
             "seed": seed,
         },
         "scores": kept,
