@@ -7,13 +7,20 @@ trusted is measured (`deletion_curves`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_utils import evaluation
 
+if TYPE_CHECKING:
+    import torch
+    from sklearn.base import BaseEstimator
 
-def occlusion(estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.ndarray, width: int = 5) -> np.ndarray:
+
+def occlusion(
+    estimator: BaseEstimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.ndarray, width: int = 5
+) -> np.ndarray:
     """Loss of log-probability when a window of frames is replaced by an uninformative frame.
 
     Parameters
@@ -53,7 +60,7 @@ def occlusion(estimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.
 
 
 def integrated_gradients(
-    network, X: np.ndarray, columns: Sequence[int], *, baseline: np.ndarray, steps: int = 32
+    network: torch.nn.Module, X: np.ndarray, columns: Sequence[int], *, baseline: np.ndarray, steps: int = 32
 ) -> np.ndarray:
     """Contribution of each frame to the difference of a logit between the segment and an uninformative segment.
 
@@ -92,7 +99,7 @@ def integrated_gradients(
 
 
 def deletion_curves(
-    estimator,
+    estimator: BaseEstimator,
     X: np.ndarray,
     targets: Sequence[str],
     attribution: np.ndarray,
@@ -145,7 +152,7 @@ def deletion_curves(
     return guided, np.mean(shuffled, axis=0)
 
 
-def _log_probability(estimator, X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
+def _log_probability(estimator: BaseEstimator, X: np.ndarray, targets: Sequence[str]) -> np.ndarray:
     """Log-probability of each row's target emotion, shape `(n,)`."""
     classes = list(estimator.classes_)
     if unknown := sorted(set(targets) - set(classes)):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
+from sklearn.base import BaseEstimator
 
 from ser_utils import audio, corpora, evaluation
 
@@ -271,7 +272,7 @@ def perturbed(wave: np.ndarray, *, semitones: Sequence[float] = (), tempo: Seque
 
 
 def judge(
-    waves: Sequence[np.ndarray], encode: Callable[[np.ndarray], np.ndarray], estimator, *, seconds: float
+    waves: Sequence[np.ndarray], encode: Callable[[np.ndarray], np.ndarray], estimator: BaseEstimator, *, seconds: float
 ) -> np.ndarray:
     """Probabilities for waveforms outside any corpus: cut, encode, predict, and pool as for clips.
 

@@ -24,7 +24,7 @@ def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | No
         Groups (speakers) whose means are subtracted first.
     """
     values = np.asarray(X, np.float64)
-    within = np.zeros(len(values)) if within is None else within
+    within = [0] * len(values) if within is None else within
     values = values - _group_means(values, within)
     degrees = len(values) - len(set(within))
     between = np.square(_group_means(values, labels)).sum()
@@ -62,7 +62,7 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame) -> dict[str, float]:
     for i in range(len(values)):
         distance = norms - 2 * values @ values[i]  # ranks as the distance does
         others, strangers = np.arange(len(values)) != i, speaker != speaker[i]
-        row = {}
+        row: dict[str, float] = {}
         for name, candidates, agrees in (
             ("same speaker", others, speaker == speaker[i]),
             ("same emotion", others, emotion == emotion[i]),
