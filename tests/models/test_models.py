@@ -421,17 +421,6 @@ def test_a_rare_class_is_not_ignored():
     assert (model.predict(test_X[test_y == "fear"]) == "fear").mean() > 0.6
 
 
-def test_of_several_layers_the_one_that_knows_gets_the_weight():
-    X, y, groups = maps(n=400)
-    noise = np.random.default_rng(1).normal(7, 3, size=(2, *X.shape))
-    layers = np.stack([noise[0], X, noise[1]], axis=1).astype(np.float16)
-    model = SegmentCNN(width=16, epochs=10, batch_size=32, learning_rate=0.02)
-    model.fit(layers, y, groups=groups)
-    assert model.layer_weights_.sum() == pytest.approx(1)
-    assert model.layer_weights_.argmax() == 1
-    assert balanced_accuracy_score(y, model.predict(layers)) > 0.7
-
-
 def test_the_first_layer_makes_training_rows_standard():
     X, y, groups = maps()
     model = SegmentCNN(width=8, epochs=1).fit(X, y, groups=groups)
