@@ -1,6 +1,7 @@
 """From a folder of recordings, or a CSV, to a **clips** table.
 
-A corpus is one card in `cards.toml` and one parser in `parsers.py`; reading headers, checks and messages are shared.
+A corpus is one card in `cards.toml`, with a parser in `parsers.py` where file names do not say all; reading headers,
+checks and messages are shared.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.corpora.cards import CORPORA, Corpus, card, default_folder, label
-from ser_utils.corpora.parsers import AUDIO_ENDINGS, PARSERS, SHEMO_JSON, parse_csv, shemo_labels
+from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, parse_csv, shemo_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ def load(
         raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
     if str(corpus) in CORPORA:
         folder = _folder(known, data)
-        rows, skipped = PARSERS[known.name](folder, labels)
+        rows, skipped = parse(known, folder, labels)
         source = str(folder)
     else:
         rows, skipped = parse_csv(Path(corpus))
