@@ -163,8 +163,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_corpus(sub: argparse.ArgumentParser) -> None:
-    about = "a corpus of `ser corpora`, or a CSV with columns path, emotion, speaker (default: demo)"
-    sub.add_argument("--corpus", default="demo", metavar="NAME|CSV", help=about)
+    about = "a corpus of `ser corpora`, or a table (CSV, TSV) with columns path, emotion, speaker (default: demo)"
+    sub.add_argument("--corpus", default="demo", metavar="NAME|TABLE", help=about)
     sub.add_argument("--data", metavar="DIR", type=Path, help="folder of the recordings (default: data/raw/NAME)")
 
 

@@ -14,6 +14,9 @@ from ser_utils import ROOT, SerError, digest
 HOSTS = ("zenodo.org", "github.com", "codeload.github.com", ".githubusercontent.com", "www.dropbox.com",
          ".dropboxusercontent.com")  # fmt: skip
 
+#: How the names of a reader's own tables end.
+TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt")
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -135,9 +138,9 @@ CORPORA: dict[str, Corpus] = read_cards(Path(__file__).with_name("cards.toml"))
 
 
 def card(corpus: str | Path) -> Corpus:
-    """The card of a corpus, by its name or by the path of a CSV.
+    """The card of a corpus, by its name or by the path of a reader's own table.
 
-    Raises SerError if it is neither a known name nor a path that ends in `.csv`.
+    Raises SerError if it is neither a known name nor a path that ends as in `TABLE_ENDINGS`.
 
     Examples
     --------
@@ -146,11 +149,16 @@ def card(corpus: str | Path) -> Corpus:
     """
     if str(corpus) in CORPORA:
         return CORPORA[str(corpus)]
-    if str(corpus).lower().endswith(".csv"):
+    if is_table(corpus):
         stem, name = Path(corpus).stem, Path(corpus).name
         title = name if stem in CORPORA else stem  # demo.csv is not the demo corpus
         return Corpus(stem, title, "unknown", f"Recordings listed in {name}", licence="unknown", citation="none given")
-    raise SerError(f"Unknown corpus '{corpus}': known are {', '.join(CORPORA)}, or the path of a .csv file.")
+    raise SerError(f"Unknown corpus '{corpus}': known are {', '.join(CORPORA)}, or the path of a {', '.join(TABLE_ENDINGS)} file.")
+
+
+def is_table(corpus: str | Path) -> bool:
+    """Whether this is the path of a reader's own table and not the name of a corpus."""
+    return str(corpus) not in CORPORA and str(corpus).lower().endswith(TABLE_ENDINGS)
 
 
 def label(corpus: str | Path) -> str:

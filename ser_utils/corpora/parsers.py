@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ser_utils import EMOTIONS, SerError
 from ser_utils.corpora.cards import Corpus
+from ser_utils.corpora.text_tables import read_table
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
 #: Sets of labels of ShEMO besides the file names', and where they stand.
@@ -190,7 +191,7 @@ def _parse_nemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, 
         raise SerError(f"No data.tsv in {folder}: give the folder that holds nEMO's data.tsv and samples/.")
     files = {path.stem: path for path in audio_files(folder / "samples")}
     rows, missing = [], []
-    for entry in _read_table(table, ["file_id", "emotion", "speaker_id"], separator="\t"):
+    for entry in read_table(table, ["file_id", "emotion", "speaker_id"])[0].to_dict("records"):
         stem = Path(entry["file_id"]).stem
         if stem not in files:
             missing.append((entry["file_id"], "in data.tsv, not in samples"))
@@ -198,72 +199,14 @@ def _parse_nemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, 
         emotion = _known_emotion(entry["emotion"], f"{entry['file_id']} in {table}")
         row = {"clip": stem, "path": str(files[stem]), "emotion": emotion, "text": entry.get("raw_text") or None}
         row["speaker"] = entry["speaker_id"].strip()  # stored with leading blanks
-        rows.append({**row, "gender": _gender(entry.get("gender", ""))})
+        rows.append({**row, "gender": gender_of(entry.get("gender", ""))})
     return rows, missing
 
 
-def parse_csv(table: Path) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Parse a reader's own list of recordings; returns rows and skipped files as `parse` does.
-
-    Parameters
-    ----------
-    table : Path
-        A CSV with the columns `path` (relative to the CSV's folder), `emotion`, `speaker`, and optionally `clip`,
-        `gender`, `text`.
-
-    Raises
-    ------
-    SerError
-        If the CSV, a column or a recording is missing, an emotion is unknown, or a speaker is empty.
-    """
-    if not table.is_file():
-        raise SerError(f"No file {table}: check the path of the CSV.")
-    with table.open("rb") as file:
-        head = file.readline(10_000)
-    separator = ";" if head.count(b";") > head.count(b",") else ","  # as spreadsheets write where 0,5 is a half
-    entries = _read_table(table, ["path", "emotion", "speaker"], separator)
-    paths = [Path(os.path.abspath(table.parent / entry["path"].strip())) for entry in entries]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise SerError(
-            f"{table} names {len(missing)} files that do not exist, the first is {missing[0]}: "
-            f"paths are relative to the CSV's folder."
-        )
-    # Stems make short clip ids; where two folders use the same ones, the paths as written tell them apart.
-    stems = [path.stem for path in paths]
-    if len(set(stems)) < len(stems):
-        stems = [str(Path(entry["path"].strip()).with_suffix("")) for entry in entries]
-    rows = []
-    for number, (entry, path, stem) in enumerate(zip(entries, paths, stems, strict=True), start=2):
-        emotion, speaker = canonical_emotion(entry["emotion"]), entry["speaker"].strip()
-        if emotion is None:
-            unknown = f"unknown emotion '{entry['emotion']}', allowed are {', '.join(EMOTIONS)}."
-            raise SerError(f"{table}, line {number}: {unknown}")
-        if not speaker:
-            raise SerError(f"{table}, line {number}: the speaker is empty; folds are made by speaker.")
-        row = {"clip": entry.get("clip", "").strip() or stem, "path": str(path), "speaker": speaker, "emotion": emotion}
-        rows.append({**row, "gender": _gender(entry.get("gender", "")), "text": entry.get("text") or None})
-    return rows, []
-
-
-def _gender(name: str) -> str | None:
+def gender_of(name: str) -> str | None:
+    """Read a word or letter for a gender; None if it is neither a woman's nor a man's."""
     return {"f": "female", "w": "female", "female": "female", "woman": "female",
             "m": "male", "male": "male", "man": "male"}.get(name.strip().lower())  # fmt: skip
-
-
-def _read_table(table: Path, needed: list[str], separator: str = ",") -> list[dict[str, str]]:
-    """Read a text table as dictionaries of strings; an error names the columns it lacks and those it has."""
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(table, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # of decoding, or of parsing
-        raise SerError(f"{table} cannot be read as a table: {str(error).splitlines()[0]}.") from error
-    frame.columns = [str(name).strip() for name in frame.columns]
-    lacking = [name for name in needed if name not in frame.columns]
-    if lacking:
-        raise SerError(f"{table} has no column {', '.join(lacking)}; it has {', '.join(frame.columns)}.")
-    return frame.to_dict("records")
 
 
 #: Parsers of the corpora whose file names do not say all; see `parse` for what they return.

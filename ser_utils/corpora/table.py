@@ -1,4 +1,4 @@
-"""From a folder of recordings, or a CSV, to a **clips** table.
+"""From a folder of recordings, or a reader's own list, to a **clips** table.
 
 A corpus is one card in `cards.toml`, with a parser in `parsers.py` where file names do not say all; reading headers,
 checks and messages are shared.
@@ -6,6 +6,7 @@ checks and messages are shared.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 
 from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.corpora.cards import CORPORA, Corpus, card, default_folder, label
-from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, parse_csv, shemo_labels
+from ser_utils.corpora.lists import parse_list
+from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +37,10 @@ def load(
     Parameters
     ----------
     corpus : str or Path
-        A name in `CORPORA`, or the path of a CSV with columns `path` (relative to the CSV), `emotion`, `speaker` and
-        optionally `clip`, `gender`, `text`.
+        A name in `CORPORA`, or the path of a text table (CSV, TSV, …) with columns `path` (relative to the table),
+        `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them.
     data : str or Path, optional
-        Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default. Not used with a CSV.
+        Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default; not with a table.
     labels : {"filename", "shemo_json", "modified"}
         ShEMO only: labels from the file names, from `shemo.json` or from `modified_shemo.json`, a file in the folder,
         in `shemo_metadata` beside it, or beside it.
@@ -52,7 +54,7 @@ def load(
     DataFrame
         Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical), `gender` ("female", "male" or None), `text`
         (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip. `attrs["skipped"]` lists the paths
-        left out, `attrs["corpus"]` holds the label.
+        left out, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
 
     Raises
     ------
@@ -74,10 +76,10 @@ def load(
         raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
     if str(corpus) in CORPORA:
         folder = _folder(known, data)
-        rows, skipped = parse(known, folder, labels)
+        rows, skipped, notes = *parse(known, folder, labels), []
         source = str(folder)
     else:
-        rows, skipped = parse_csv(Path(corpus))
+        rows, skipped, notes = parse_list(Path(corpus).expanduser())
         source = str(corpus)
 
     readable = []
@@ -96,7 +98,8 @@ def load(
             raise SerError(f"{message} Remove them, or run without strict.")
         warnings.warn(message, stacklevel=2)
     if not readable:
-        expected = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
+        own = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
+        expected = own if str(corpus) in CORPORA else "a row for every recording"
         raise SerError(f"No readable recordings of {known.title} in {source}: expected {expected}.")
 
     clips = pd.DataFrame(readable, columns=list(COLUMNS)).sort_values("clip", ignore_index=True)
@@ -106,6 +109,9 @@ def load(
     _check_table(clips, source)
     clips.attrs["skipped"] = [path for path, _ in skipped]
     clips.attrs["corpus"] = label(corpus)
+    clips.attrs["notes"] = notes
+    for note in notes:
+        print(f"{label(corpus)}: {note}", file=sys.stderr)
     return clips
 
 

@@ -49,7 +49,7 @@ def run(
     Parameters
     ----------
     corpus : str or Path
-        Name of a corpus, or the path of a CSV with columns `path`, `emotion`, `speaker`.
+        Name of a corpus, or the path of a table as `corpora.load` reads it.
     data : str or Path, optional
         Folder of the recordings; the corpus's default folder when left out.
     profile : {"quick", "demo", "paper"}
@@ -87,7 +87,7 @@ def run(
     scheduler = scheduler or features.named()
     if scheduler:
         features.connect(scheduler).close()
-    corpus = _absolute(corpus) if str(corpus).lower().endswith(".csv") else str(corpus)
+    corpus = _absolute(corpus) if corpora.is_table(corpus) else str(corpus)
     data, out = (None if path is None else _absolute(path) for path in (data, out))
     wanted = _parameters(books, profile, parameters or {}) | {"corpus": corpus, "data": data, "out": out}
     encoder = wanted.get("encoder")

@@ -1,0 +1,182 @@
+"""Tables as people have them: any separator, any encoding, any usual name of a column."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_utils import SerError
+from ser_utils.corpora.spelling import cleaned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+# Spreadsheets on Windows save in the code page of the computer's language: Western, Turkish, Central European, Arabic
+# and Persian, Cyrillic, Greek, Hebrew, Baltic.
+_CODE_PAGES = ("cp1252", "cp1254", "cp1250", "cp1256", "cp1251", "cp1253", "cp1255", "cp1257")
+_OTHER_FILES = {b"PK\x03\x04": "a workbook or a zip file", b"\xd0\xcf\x11\xe0": "an old Excel workbook", b"RIFF": "a sound file",
+                b"PAR1": "a Parquet file"}  # fmt: skip
+
+
+def read_table(
+    table: Path, needed: Sequence[str], synonyms: Mapping[str, str] | None = None, *,
+    fits: Callable[[pd.DataFrame], int] = len,
+) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
+    """Read a text table of any usual form.
+
+    Separators are commas, semicolons, tabs or bars, or what a first line `sep=…` says; the encoding is UTF-8, UTF-16 or a
+    Windows code page. Lines before the header that are empty or begin with # are passed over, and so are empty rows.
+
+    Parameters
+    ----------
+    table : Path
+        The file.
+    needed : sequence of str
+        Columns that it must have.
+    synonyms : mapping of str to str, optional
+        Other names of columns, lower case with underscores, and what they stand for; capitals do not count.
+    fits : callable
+        Of several possible code pages the one is taken whose table (a DataFrame) gets the highest number.
+
+    Returns
+    -------
+    DataFrame
+        Texts as they stand in the file, one row per line, with the number of the line as index.
+    list of str
+        What a person should know of how it was read.
+
+    Raises
+    ------
+    SerError
+        If the file is no table, lacks a column or has it twice, or a line has more or fewer fields than the header.
+    """
+    content = table.read_bytes()
+    for mark, kind in _OTHER_FILES.items():
+        if content.startswith(mark):
+            raise SerError(f"{table} cannot be read as a table: it is {kind}; save it as CSV (UTF-8).")
+    codec = _codec(content)
+    if codec:
+        try:
+            return _parse(content.decode(codec), table, needed, synonyms or {})
+        except UnicodeDecodeError:
+            pass
+    best = None
+    for page in _CODE_PAGES:
+        try:
+            text = content.decode(page)
+        except UnicodeDecodeError:
+            continue
+        frame, notes = _parse(text, table, needed, synonyms or {})
+        telling = [line for line, row in zip(frame.index, frame.to_numpy(), strict=True) if not "".join(row).isascii()]
+        rank = fits(frame.loc[telling]), -_oddities(text)
+        if best is None or rank > best[0]:
+            note = f"{table.name} is not in UTF-8 and was read as {page.replace('cp', 'Windows-')}"
+            best = rank, (frame, [note, *notes])
+    if best is None:
+        raise SerError(f"{table} cannot be read as a table: its encoding is not known; save it as CSV (UTF-8).")
+    return best[1]
+
+
+def _codec(content: bytes) -> str | None:
+    """UTF-8, UTF-16 or UTF-32 by the mark at the beginning, or by every second byte being zero."""
+    for mark, codec in _MARKS.items():
+        if content.startswith(mark):
+            return codec
+    even, odd = content[:1000:2].count(0), content[1:1000:2].count(0)
+    if max(even, odd) > len(content[:1000]) / 5 and min(even, odd) == 0:
+        return "utf-16-be" if even else "utf-16-le"
+    return "utf-8"
+
+
+def _oddities(text: str) -> int:
+    """Count what a wrong code page makes of words: symbols, two alphabets or a capital within a word, accents in a row."""
+    count = 0
+    for one, two in pairwise(text):
+        if one.isascii() and two.isascii():
+            continue
+        if one.isalpha() and two.isalpha():
+            scripts = [unicodedata.name(letter, "?").split()[0] for letter in (one, two)]
+            accents = scripts == ["LATIN", "LATIN"] and not one.isascii() and not two.isascii()
+            # Icelandic letters, rare, stand in the Western page where Turkish ones stand in the Turkish page.
+            count += scripts[0] != scripts[1] or accents or two in "þýðÞÝÐ" or (one.islower() and two.isupper())
+        elif not two.isascii() and unicodedata.category(two)[0] in "SCNP":
+            count += 1
+    return count
+
+
+def _parse(
+    text: str, table: Path, needed: Sequence[str], synonyms: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    import pandas as pd
+
+    if "\0" in text:
+        raise SerError(f"{table} cannot be read as a table: it holds bytes that are no text; save it as CSV (UTF-8).")
+    lines = text.splitlines(keepends=True)
+    separator, first = None, 0
+    while first < len(lines) and (not lines[first].strip() or lines[first].startswith(("#", "sep="))):
+        if lines[first].startswith("sep="):
+            separator = lines[first].rstrip("\r\n")[4:5] or None
+        first += 1
+    if first == len(lines):
+        raise SerError(f"{table} cannot be read as a table: it is empty.")
+
+    def named(mark: str) -> tuple[int, int]:
+        fields = [_column(name) for name in next(csv.reader([lines[first]], delimiter=mark))]
+        return sum(name in needed or name in synonyms for name in fields), len(fields)
+
+    separator = separator or max(",;\t|", key=named)
+    reader = csv.reader(io.StringIO("".join(lines[first:]), newline=""), delimiter=separator, strict=True)
+    try:
+        header = next(reader)
+        rows = [(first + reader.line_num, row) for row in reader if any(field.strip() for field in row)]
+    except csv.Error as error:
+        line = first + reader.line_num
+        raise SerError(f"{table} cannot be read as a table: line {line}: {error}; is a quotation mark left open?") from error
+    columns, notes = _columns(header, table, needed, synonyms)
+    for line, row in rows:
+        if len(row) != len(header):
+            raise SerError(
+                f"{table} cannot be read as a table: line {line} has {len(row)} fields, the header {len(header)} "
+                f'({", ".join(map(cleaned, header))}); quote values that hold the separator: "…{separator}…".'
+            )
+    frame = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], columns=range(len(header)), dtype=str)
+    return frame[list(columns.values())].set_axis(list(columns), axis=1), notes
+
+
+def _columns(
+    header: list[str], table: Path, needed: Sequence[str], synonyms: Mapping[str, str]
+) -> tuple[dict[str, int], list[str]]:
+    """Position of each column, by its name here; a name itself comes before its synonyms."""
+    names = [_column(name) for name in header]
+    found, notes = {}, []
+    for wanted in dict.fromkeys([*needed, *synonyms.values()]):
+        own = [i for i, name in enumerate(names) if name == wanted]
+        other = [i for i, name in enumerate(names) if synonyms.get(name) == wanted]
+        if len(places := own or other) > 1:
+            several = " and ".join(f"'{cleaned(header[i])}'" for i in places)
+            raise SerError(f"{table} has {several}, which may both be the column {wanted}: rename the right one to {wanted}.")
+        if places:
+            found[wanted] = places[0]
+            if not own:
+                notes.append(f"'{cleaned(header[places[0]])}' is read as {wanted}")
+    lacking = [name for name in needed if name not in found]
+    if lacking:
+        has = ", ".join(map(cleaned, header))
+        raise SerError(f"{table} has no column {', '.join(lacking)}; it has {has} (the first line names the columns).")
+    spare = {names[i]: i for i in range(len(header)) if i not in found.values() and names[i]}
+    return found | {name: i for name, i in spare.items() if name not in found}, notes
+
+
+def _column(name: str) -> str:
+    """Name of a column without capitals, with underscores: "Speaker ID" is `speaker_id`."""
+    return cleaned(name).lower().replace(" ", "_").replace("-", "_")
