@@ -69,24 +69,12 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
     """Read a sound file piece by piece; joined, the pieces are what `read` returns.
 
-    For recordings of hours: memory is that of one piece.
-
-    Parameters
-    ----------
-    path : str or Path
-        Anything libsndfile reads.
-    seconds : float
-        About the length of a piece.
+    For recordings of hours: memory is that of one piece, of about `seconds`. Raises SerError as `read`.
 
     Yields
     ------
     ndarray, shape=(samples,), float32
         Mono, at 16 kHz.
-
-    Raises
-    ------
-    SerError
-        As `read`.
     """
     import soundfile
     import soxr
