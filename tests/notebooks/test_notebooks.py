@@ -25,12 +25,29 @@ def test_the_scores_have_the_agreed_columns_and_sane_values(quick_run):
     scores = pd.read_csv(quick_run / "reports/demo/scores.csv")
     expected = "corpus,system,encoder,segment_seconds,level,metric,value,low,high,seeds,speakers,clips"
     assert list(scores.columns) == expected.split(",")
-    assert {"majority", "egemaps-svm", "encoder-svm", "spectrogram-cnn", "encoder-cnn"} <= set(scores.system)
+    transfer = {f"spectrogram-cnn{kind}" for kind in ("", "-free", "-scratch", "-scratch-frozen")}
+    assert {"majority", *transfer} <= set(scores.system)
     assert scores.value.between(0, 1).all()
     assert not scores.duplicated(["system", "encoder", "segment_seconds", "level", "metric"]).any()
     uar = scores[(scores.metric == "uar") & (scores.level == "clip")].set_index("system").value
     assert uar["majority"] == pytest.approx(1 / 6, abs=0.01)
     assert uar["egemaps-svm"] > 0.25, "a real system beats chance even on the quick profile"
+
+
+def test_every_cell_of_the_factorial_is_scored_in_both_conditions(quick_run):
+    scores = pd.read_csv(quick_run / "reports/demo/scores.csv")
+    vectors = [f"{view}-{kind}" for view in ("log-mel", "egemaps", "encoder-random", "encoder-start", "encoder") for kind in ("lda", "svm")]
+    frames = [f"{view}-{kind}" for view in ("log-mel", "encoder-random", "encoder-start", "encoder") for kind in ("segment-lda", "cnn")]
+    cells = {f"{system}{condition}" for system in vectors + frames for condition in ("", "/speaker")}
+    assert cells <= set(scores.system), cells - set(scores.system)
+    encoder = scores.drop_duplicates("system").set_index("system").encoder
+    assert encoder["encoder-start-cnn"] == "wav2vec2-nano-start" and encoder["log-mel-cnn"] == "–"
+
+
+def test_the_control_of_pre_training_is_the_encoder_before_its_first_update(quick_run):
+    page = (quick_run / "reports/demo/07_self_supervision.ipynb").read_text(encoding="utf-8")
+    assert "on average" in page and "points over the start" in page
+    assert "encoder-cnn − encoder-start-cnn" in page
 
 
 def test_provenance_says_what_ran_with_what(quick_run):
