@@ -3,14 +3,17 @@
 Recordings may be of any format that libsndfile reads, under the corpus's own names, anywhere below the folder.
 """
 
+import filecmp
 import json
 import os
 import re
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_utils import EMOTIONS, SerError
-from ser_utils.corpora.cards import Corpus
+from ser_utils import EMOTIONS, SerError, listed
+from ser_utils.corpora.cards import Corpus, Names
 from ser_utils.corpora.text_tables import read_table
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
@@ -106,11 +109,20 @@ def parse(known: Corpus, folder: Path, labels: str = "filename") -> tuple[list[d
 
     Returns rows of a clips table without duration and rate, and pairs of path and reason of files that are left out.
 
-    Raises SerError if a name or a table holds an unknown emotion, or something that the corpus comes with is missing.
+    A recording that is there several times is taken once; a warning counts the copies, and the files that the card leaves
+    out.
+
+    Raises SerError if a name or a table holds an unknown emotion, something that the corpus comes with is missing, or two
+    recordings have one name.
     """
-    if known.names is None:
-        return _PARSERS[known.name](folder, labels)
-    names = known.names
+    if known.names:
+        rows, others = _parse_names(known, known.names, folder)
+    else:
+        rows, others = _PARSERS[known.name](folder, labels)
+    return _once(known, rows), others
+
+
+def _parse_names(known: Corpus, names: Names, folder: Path) -> tuple[list[dict], list[tuple[str, str]]]:
     genders = {code: gender for gender, codes in names.gender.items() for code in codes}
     found, others = _matched(folder, names.pattern)
     rows = []
@@ -122,7 +134,34 @@ def parse(known: Corpus, folder: Path, labels: str = "filename") -> tuple[list[d
             "emotion": _emotion(names.emotion, said["emotion"], path),
             "gender": genders.get(said.get("gender", speaker)), "text": names.text.get(text, text),
         })  # fmt: skip
-    return rows, _strangers(others)
+    kinds = {
+        path: kind for path in others for pattern, kind in names.left_out.items() if re.fullmatch(pattern, path.stem)
+    }
+    if kinds:
+        counts = " and ".join(f"{count} of {kind}" for kind, count in Counter(kinds.values()).items())
+        warnings.warn(f"{known.title}: files left out that belong to another part of it: {counts}.", stacklevel=4)
+    return rows, _strangers([path for path in others if path not in kinds])
+
+
+def _once(known: Corpus, rows: list[dict]) -> list[dict]:
+    """Keep one row of each clip: archives hold recordings twice, in two folders or in two formats."""
+    kept: dict[str, dict] = {}
+    copies = []
+    # Formats come in the order of AUDIO_ENDINGS: those without loss first.
+    for row in sorted(rows, key=lambda row: AUDIO_ENDINGS.index(Path(row["path"]).suffix.lower())):
+        first = kept.setdefault(row["clip"], row)
+        if first is row:
+            continue
+        path, other = Path(row["path"]), Path(first["path"])
+        if path.suffix.lower() == other.suffix.lower() and not filecmp.cmp(path, other, shallow=False):
+            raise SerError(f"{known.title}: {other} and {path} are two recordings of one name: keep the right one.")
+        copies.append(path.name)
+    if copies:
+        warnings.warn(
+            f"{known.title}: {len(copies)} copies of recordings that are there already are skipped: {listed(copies)}.",
+            stacklevel=4,
+        )
+    return list(kept.values())
 
 
 def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:

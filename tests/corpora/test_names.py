@@ -112,6 +112,30 @@ def test_a_corpus_is_read_by_the_names_of_its_files(tmp_path, corpus, names, exa
         assert Counter(clips["emotion"]) == emotions
 
 
+def test_ravdess_is_read_once_where_its_archive_holds_it_twice_with_song_and_video(tmp_path):
+    speech = [f"Actor_{a:02d}/03-01-{e:02d}-01-01-01-{a:02d}" for a in (1, 2, 3) for e in (1, 4, 5)]
+    again = [f"audio_speech_actors_01-24/{name}" for name in speech]
+    others = ["Actor_01/03-02-04-01-01-01-01", "Actor_02/03-02-05-01-01-01-02", "Actor_01/01-01-04-01-01-01-01"]
+    folder = plant(tmp_path / "ravdess", [*speech, *again, *others])
+    with pytest.warns(UserWarning) as caught:
+        clips = corpora.load("ravdess", folder, strict=True)  # none of this is an error
+    said = sorted(str(warning.message) for warning in caught)
+    assert len(said) == 2 and not any("\n" in line for line in said)
+    assert said[0].startswith("RAVDESS: 9 copies of recordings that are there already are skipped: 03-01-01-01-01-01-01.wav,")
+    assert said[1] == "RAVDESS: files left out that belong to another part of it: 1 of video and 2 of song."
+    assert sorted(clips["path"]) == sorted(f"{folder / name}.wav" for name in speech)
+
+
+def test_cremad_as_it_is_cloned_is_read_from_its_wav_files(tmp_path):
+    names = [f"{a}_DFA_{e}_XX" for a in (1001, 1002) for e in ("ANG", "SAD")]
+    folder = plant(tmp_path / "cremad", [f"AudioWAV/{name}" for name in names])
+    for name in names:
+        write_silence(folder / "AudioMP3" / f"{name}.mp3")
+    with pytest.warns(UserWarning, match="CREMA-D: 4 copies"):
+        clips = corpora.load("cremad", folder)
+    assert len(clips) == 4 and clips["path"].str.contains("AudioWAV").all()
+
+
 def test_an_unknown_code_is_named_with_its_file_and_the_allowed_ones(tmp_path):
     folder = plant(tmp_path / "tess", ["OAF_back_angry", "YAF_back_calm"])
     with pytest.raises(SerError, match=r"code 'calm' in .*YAF_back_calm\.wav: allowed are angry \(anger\), disgust") as caught:

@@ -322,10 +322,19 @@ def test_a_folder_without_recordings_is_refused(tmp_path):
         corpora.load("emodb", tmp_path)
 
 
-def test_copies_of_a_recording_in_two_folders_are_refused(small_shemo):
+def test_copies_of_a_recording_are_skipped_with_one_warning_and_other_recordings_of_one_name_refused(small_shemo):
     write_silence(small_shemo / "copy" / "F01A01.wav")
-    with pytest.raises(SerError, match="more than once .*'F01A01'"):
+    write_silence(small_shemo / "copy" / "M02W03.wav")
+    write_silence(small_shemo / "copy" / "F01F02.flac")  # the Ogg file again, without its loss
+    with pytest.warns(UserWarning) as caught:
+        clips = corpora.load("shemo", small_shemo)
+    assert [str(warning.message).split(" of ")[0] for warning in caught] == ["ShEMO: 3 copies"]
+    assert list(clips["clip"]) == ["F01A01", "F01F02", "M02N01", "M02W03"] and not clips.attrs["skipped"]
+    assert clips["path"][1].endswith("F01F02.flac")
+    write_silence(small_shemo / "copy" / "F01A01.wav", seconds=0.2)
+    with pytest.raises(SerError, match=r"ShEMO: \S+F01A01.wav and \S+F01A01.wav are two recordings of one name") as caught:
         corpora.load("shemo", small_shemo)
+    one_line(caught)
 
 
 def test_nemo_needs_its_table_and_reports_recordings_that_are_missing(tmp_path):
