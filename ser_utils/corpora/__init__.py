@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cards": ["Archive", "CORPORA", "announcement", "card", "default_folder", "is_table", "label", "slug"],
+        "cards": ["Archive", "CORPORA", "TABLE_ENDINGS", "announcement", "card", "default_folder", "is_table", "label", "slug"],
         "fetching": ["fetch"],
         "parsers": ["audio_files", "sound_files"],
         "resuming": ["ATTEMPTS"],

@@ -9,21 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ser_utils import EMOTIONS, SerError
+from ser_utils import SerError
+from ser_utils.corpora.labels import canonical_emotion
 from ser_utils.corpora.text_tables import read_table
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
 #: Sets of labels of ShEMO besides the file names', and where they stand.
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
-
-#: Other names under which the canonical emotions appear in metadata of corpora and in CSVs.
-SYNONYMS = {
-    "angry": "anger", "ang": "anger", "rage": "anger", "bored": "boredom", "calmness": "calm",
-    "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "scared": "fear", "anxiety": "fear",
-    "happy": "happiness", "hap": "happiness", "joy": "happiness", "joyful": "happiness", "neu": "neutral",
-    "sad": "sadness", "surprised": "surprise",
-}  # fmt: skip
 
 _SHEMO_CODES = {"A": "anger", "H": "happiness", "S": "sadness", "W": "surprise", "F": "fear", "N": "neutral"}
 _EMODB_CODES = {
@@ -49,17 +42,6 @@ _RAVDESS_CODES = {
     "05": "anger", "06": "fear", "07": "disgust", "08": "surprise",
 }  # fmt: skip
 _RAVDESS_TEXTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
-
-
-def canonical_emotion(name: str) -> str | None:
-    """Canonical name of an emotion, or None if it is not known.
-
-    >>> canonical_emotion(" Angry "), canonical_emotion("envy")
-    ('anger', None)
-    """
-    name = name.strip().lower()
-    name = SYNONYMS.get(name, name)
-    return name if name in EMOTIONS else None
 
 
 def _known_emotion(name: object, where: str) -> str:
