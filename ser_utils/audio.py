@@ -69,24 +69,12 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
     """Read a sound file piece by piece; joined, the pieces are what `read` returns.
 
-    For recordings of hours: memory is that of one piece.
-
-    Parameters
-    ----------
-    path : str or Path
-        Anything libsndfile reads.
-    seconds : float
-        About the length of a piece.
+    For recordings of hours: memory is that of one piece, of about `seconds`. Raises SerError as `read`.
 
     Yields
     ------
     ndarray, shape=(samples,), float32
         Mono, at 16 kHz.
-
-    Raises
-    ------
-    SerError
-        As `read`.
     """
     import soundfile
     import soxr
@@ -182,15 +170,7 @@ def _with_rest(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def frame_levels(wave: np.ndarray) -> np.ndarray:
     """Root mean square of each frame of `FRAME` seconds [dB of full scale].
 
-    Parameters
-    ----------
-    wave : ndarray, shape=(samples,)
-        At 16 kHz.
-
-    Returns
-    -------
-    ndarray, shape=(ceil(samples / 320),)
-        The last frame may be shorter. Silence has -200 dB.
+    `wave` is at 16 kHz. The last frame may be shorter; silence has -200 dB.
     """
     size = round(FRAME * SAMPLE_RATE)
     power = np.add.reduceat(np.square(wave, dtype=np.float64), np.arange(0, len(wave), size))
@@ -203,15 +183,8 @@ def active_stretches(levels: np.ndarray) -> np.ndarray:
 
     A frame is active if its level lies within `RANGE` dB of the loud frames (95th percentile) and above `QUIET` dB.
 
-    Parameters
-    ----------
-    levels : ndarray, shape=(frames,)
-        From `frame_levels`, of a whole recording.
-
-    Returns
-    -------
-    ndarray, shape=(stretches, 2)
-        Beginning and end of each run of active frames [s].
+    `levels` are those of `frame_levels`, of a whole recording. The result, of shape (stretches, 2), holds beginning and
+    end of each run of active frames [s].
 
     Examples
     --------
@@ -263,25 +236,23 @@ def cut_segments(
     ----------
     clips : DataFrame
         A clips table; `duration` in seconds.
-    seconds : float or None
-        Segment length in seconds, > 0. None makes one segment of each clip, the whole of it.
-    hop : float, optional
-        Distance between starts in seconds; `seconds` when left out (no overlap).
+    seconds, hop : float or None, float, optional
+        Length of a segment and distance between starts [s]; `hop` is `seconds` by default (no overlap). With `seconds`
+        None, each clip is one segment.
     min_coverage : float
-        A last piece covering less than this fraction of a segment is dropped, unless it is the clip's only
-        one. One that is kept is moved back until it ends with the clip, so it overlaps the piece before.
+        A last piece covering less than this fraction of a segment is dropped, unless it is the clip's only one. One
+        that is kept is moved back until it ends with the clip, so it overlaps the piece before.
     active : DataFrame, optional
-        Stretches with sound, from `activity`. Without them every segment counts as active and none is left out.
+        Stretches with sound, from `activity`. Without them every segment counts as active.
     min_active : float
         Segments with a smaller fraction of active frames are left out; a clip keeps its most active one.
 
     Returns
     -------
     DataFrame
-        A segments table (`clip`, `start` [s], `end` [s], `padding`, `active`), ordered by clip, then by start.
-        `padding` is the fraction of the segment that is the clip's own repetition: above 0 only where the
-        clip is shorter than a segment. `end` is the end of the recording then, so a segment lasts
-        `(end - start) / (1 - padding)`. `active` is the fraction of active frames; 1 without `active`.
+        A segments table (`clip`, `start` [s], `end` [s], `padding`, `active`), ordered by clip, then by start. `padding`
+        is the fraction of the segment that is the clip's own repetition, above 0 only where the clip is shorter than a
+        segment: a segment lasts `(end - start) / (1 - padding)`. `active` is the fraction of active frames.
 
     Raises
     ------

@@ -11,7 +11,7 @@ def test_scores_and_at_most_twelve_figures_of_a_run_are_copied_and_older_ones_go
     (reports / "nemo" / "figures").mkdir(parents=True)
     (figures / "nemo").mkdir(parents=True)
     (figures / "nemo" / "old.png").write_text("old")
-    with pytest.raises(SerError, match="lacks scores.csv, 01_gallery.png"):
+    with pytest.raises(SerError, match="lacks scores.csv, 01_effects.png"):
         publish.publish("nemo", reports=reports, figures=figures)
     assert (figures / "nemo" / "old.png").exists(), "nothing is changed before all is there"
     (reports / "nemo" / "scores.csv").write_text("new")

@@ -4,16 +4,11 @@ Run once by the authors; the result is committed, so nobody needs espeak-ng or P
 
     .venv/bin/python tools/make_demo.py --out data/demo        # needs espeak-ng 1.51 and praat-parselmouth
 
-espeak-ng speaks a neutral sentence; Praat's overlap-add (PSOLA) replaces its melody and numpy shapes loudness,
-spectral balance, breathiness and room. How the emotions differ follows the tables of
-
-- R. Banse, K. R. Scherer (1996). Acoustic profiles in vocal emotion expression. J. Pers. Soc. Psychol. 70, 614-636.
-- P. N. Juslin, P. Laukka (2003). Communication of emotions in vocal expression and music performance: different
-  channels, same code? Psychological Bulletin 129, 770-814 (table 7: the direction of each cue).
-- K. R. Scherer (2003). Vocal communication of emotion: a review of research paradigms. Speech Comm. 40, 227-256.
-
-The directions are theirs; the amounts are ours, chosen so that a classifier errs often. Sentence, room, microphone
-gain and noise are drawn without looking at the emotion.
+espeak-ng speaks a neutral sentence; Praat's overlap-add (PSOLA) replaces its melody and tempo, and numpy shapes
+loudness, spectral balance, breathiness, room and microphone. What emotions, voices and chance do was fitted to
+the acoustics of nEMO and RAVDESS, as `corpus_acoustics.py` measures them: how far each emotion moves each cue, how
+much speakers differ in expressing it, how much clips of one speaker and one emotion differ. No classifier and no
+score was looked at. Sentence, room, microphone, gain and noise are drawn without looking at the emotion.
 """
 
 from __future__ import annotations
@@ -90,6 +85,12 @@ SENTENCES = (
         "او کنار در ایستاد و گفت که همه‌چیز همان‌طور است که بود.",
     ),
 )
+# Recording, drawn for each clip without looking at the emotion (standard deviations in dB).
+RESPONSE = 1.5  # of the microphone, at every octave
+GAIN = 3.2
+# espeak-ng's voices are brighter than people's [dB an octave, above 500 Hz].
+SYNTHESIZER = -2.5
+
 LENGTH_CHANCES = (0.13, 0.29, 0.41, 0.17)
 
 # ShEMO's letters, and how many clips: anger and neutral prevail, fear is rare, as there.
@@ -139,7 +140,10 @@ class Expression:
     slope: float = 0.0  # declination [semitones over the clip]
     rise: float = 0.0  # over the last third of the clip [semitones]
     rate: float = 0.0  # speaking rate [octaves]
+    drag: float = 0.0  # slowing down from start to end [octaves]
+    pause: float = 0.0  # between words [10 ms]
     level: float = 0.0  # loudness [dB]
+    stress: float = 0.0  # loud syllables louder, soft ones softer [share of their distance in dB]
     tilt: float = 0.0  # spectral balance [dB an octave, above 500 Hz]
     breath: float = 0.0  # aspiration noise [dB more]
     jitter: float = 0.0  # irregular F0 [semitones]
@@ -147,23 +151,29 @@ class Expression:
     mouth: float = 0.0  # all formants [per cent]: spread lips and open jaw raise them
 
 
-# Directions as in Juslin & Laukka (2003, table 7) and Scherer (2003, table 2); amounts are those of a full expression.
+# What a full expression adds to neutral. These amounts, and the standard deviations below, were fitted to the acoustics
+# of nEMO and RAVDESS (data/demo/README.md); mouth, drag and tremor follow Juslin and Laukka (2003, Psychological
+# Bulletin 129), table 7: their measured counterparts are too weak or missing.
+# fmt: off
 FULL = {
-    "anger": Expression(pitch=4.0, span=0.55, slope=-2.0, rate=0.18, level=8, tilt=2.6, breath=-4, jitter=0.2, mouth=4),
-    "happiness": Expression(pitch=4.0, span=0.85, slope=1.5, rate=0.12, level=4, tilt=1.0, mouth=6),
-    "sadness": Expression(
-        pitch=-2.0, span=-0.9, slope=-2.0, rate=-0.25, level=-6, tilt=-2.6, breath=6, jitter=0.1, mouth=-3
-    ),
-    "surprise": Expression(pitch=4.5, span=0.7, slope=2.0, rise=8.0, rate=0.03, level=3, tilt=0.5, breath=2, mouth=1),
-    "fear": Expression(
-        pitch=5.0, span=-0.5, slope=1.0, rate=0.25, level=-2, breath=6, jitter=0.45, tremor=0.9, mouth=-2
-    ),
-    "neutral": Expression(),
+    emotion: Expression(*amounts)
+    for emotion, amounts in {
+        #             pitch  span  slope  rise   rate  drag  pause  level  stress  tilt  breath  jitter  tremor  mouth
+        "anger": (        6, 0.57, -0.54, 0.46,  0.16, -0.1,  -0.5,   8.5,   0.18,    3,     -6,   0.02,      0,     6),
+        "happiness": (  4.4, 0.78,  -2.6, 0.18,     0,    0,  -0.5,     4,   0.17,  1.2,     -5,   0.05,      0,     3),
+        "sadness": (      2, 0.13, -0.85,  2.5, -0.13, 0.15,   3.5,  -1.5,   0.09, -1.6,      1,   0.15,      0,     2),
+        "surprise": (   5.2,  1.6,   0.8,  1.3,  0.06,    0,  0.12,   4.3,  -0.16,  1.3,     -4,   0.22,      0,     6),
+        "fear": (       5.6, 0.32,     2,  1.8,     0,    0,     4,   3.2,   0.04, 0.17,     -9,   0.05,    0.4,     8),
+        "neutral": (      0,    0,     0,    0,     0,    0,     0,     0,      0,    0,      0,      0,      0,     0),
+    }.items()
 }
-# How much clips of one emotion and one voice differ among themselves (standard deviations).
-SPREAD = Expression(
-    pitch=1.0, span=0.22, slope=1.2, rise=1.0, rate=0.08, level=2, tilt=0.6, breath=2, jitter=0.05, tremor=0.1, mouth=1
-)
+# Standard deviations: what sets a voice apart whatever it expresses,
+HABIT = Expression(       0,    0,     1,    0,  0.04, 0.05,     1,     2,    0.1,  0.3,    1.2,   0.01,      0,     0)
+# the way a voice has of expressing one emotion,
+OWN = Expression(       2.3,  0.4,   0.9,  1.6,  0.11, 0.06,   2.3,   2.4,   0.11, 0.88,      2,   0.08,    0.1,     3)
+# and how much clips of one voice and one emotion differ.
+SPREAD = Expression(    1.6,  0.3,   2.7,  1.2,  0.03,  0.1,     1,   1.6,   0.21,  0.4,    0.5,   0.08,    0.1,     2)
+# fmt: on
 
 
 def plan(seed: int) -> list[dict]:
@@ -194,26 +204,43 @@ def plan(seed: int) -> list[dict]:
     return clips
 
 
-def express(emotion: str, strength: float, rng: np.random.Generator) -> Expression:
-    """Draw one clip's expression: the emotion's, as strong as asked for, and the chance of the moment."""
-    return Expression(
-        **{name: strength * full + getattr(SPREAD, name) * rng.normal() for name, full in vars(FULL[emotion]).items()}
-    )
+def draw(scale: Expression, rng: np.random.Generator) -> Expression:
+    """Draw chance departures with the given standard deviations."""
+    return Expression(**{name: deviation * rng.normal() for name, deviation in vars(scale).items()})
 
 
-def speak(text: str, voice: Voice, rate: float, formants: float, file: Path) -> parselmouth.Sound:
+def manners(seed: int) -> dict[tuple[str, str], Expression]:
+    """Draw what each voice does in each emotion, `(voice, emotion)`, beside what the emotion asks for."""
+    rng = np.random.default_rng(seed + 1)
+    habits = {voice.name: draw(HABIT, rng) for voice in VOICES}
+    return {(name, emotion): add(habit, draw(OWN, rng)) for name, habit in habits.items() for emotion in FULL}
+
+
+def add(*expressions: Expression) -> Expression:
+    """Add expressions up, cue by cue."""
+    return Expression(**{name: sum(getattr(part, name) for part in expressions) for name in vars(SPREAD)})
+
+
+def express(emotion: str, strength: float, manner: Expression, rng: np.random.Generator) -> Expression:
+    """Draw one clip's expression: the emotion's at its strength, the voice's manner, and chance."""
+    full = Expression(**{name: strength * amount for name, amount in vars(FULL[emotion]).items()})
+    return add(full, manner, draw(SPREAD, rng))
+
+
+def speak(text: str, voice: Voice, how: Expression, file: Path) -> parselmouth.Sound:
     """Let espeak-ng say a sentence; resonances are moved by playing it at another speed."""
-    words_per_minute = int(np.clip(round(158 * rate / formants), 80, 400))
-    subprocess.run(
-        ["espeak-ng", "-v", f"fa+{voice.variant}", "-s", str(words_per_minute), "-w", str(file), text], check=True
-    )
+    formants = voice.formants * (1 + np.clip(how.mouth, -15, 18) / 100)
+    words_per_minute = int(np.clip(round(165 * voice.rate * 2**how.rate / formants), 80, 400))
+    gap = int(np.clip(round(2 + how.pause), 0, 12))
+    command = ["espeak-ng", "-v", f"fa+{voice.variant}", "-s", str(words_per_minute), "-g", str(gap)]
+    subprocess.run([*command, "-w", str(file), text], check=True)
     sound = parselmouth.Sound(str(file))
     call(sound, "Override sampling frequency", sound.sampling_frequency * formants)
     return call(sound, "Resample", SAMPLE_RATE, 50)
 
 
 def sing(sound: parselmouth.Sound, voice: Voice, how: Expression, rng: np.random.Generator) -> np.ndarray:
-    """Replace the melody of a sentence (PSOLA), keeping its accents in shape but not in size."""
+    """Replace melody and tempo of a sentence (PSOLA), keeping its accents in shape but not in size."""
     pitch = sound.to_pitch(0.01, 55, 480)
     times, frequency = pitch.xs(), pitch.selected_array["frequency"]
     voiced = frequency > 0
@@ -221,16 +248,17 @@ def sing(sound: parselmouth.Sound, voice: Voice, how: Expression, rng: np.random
         return sound.values[0].copy()
     times, frequency = times[voiced], frequency[voiced]
     accents = 12 * np.log2(frequency / np.exp(np.mean(np.log(frequency))))
-    accents = np.clip(accents, -6, 6)
     progress = (times - times[0]) / max(times[-1] - times[0], 1e-6)
+    # Without espeak-ng's own declination: a wider range would make it steeper.
+    accents = np.clip(accents - np.polyval(np.polyfit(progress, accents, 1), progress), -6, 6)
     phrase = 0.8 * np.sin(2 * np.pi * (rng.uniform(0.6, 1.6) * progress + rng.uniform()))
-    span = voice.liveliness * 2**how.span
+    span = 1.3 * voice.liveliness * 2**how.span
     wobble = how.tremor * np.sin(2 * np.pi * (rng.uniform(5, 7) * times + rng.uniform()))
     semitones = (
         how.pitch
         + span * (accents + phrase)
-        + (-2.0 + how.slope) * (progress - 0.5)
-        + max(how.rise, -1.5) * np.clip((progress - 0.67) / 0.33, 0, 1)
+        + (-6.0 + how.slope) * (progress - 0.5)
+        + how.rise * np.clip((progress - 0.67) / 0.33, 0, 1)
         + wobble
         + max(how.jitter + 0.08, 0.02) * rng.normal(size=times.size)
     )
@@ -240,6 +268,10 @@ def sing(sound: parselmouth.Sound, voice: Voice, how: Expression, rng: np.random
     for time, value in zip(times, target, strict=True):
         call(tier, "Add point", float(time), float(value))
     call([manipulation, tier], "Replace pitch tier")
+    lengths = call("Create DurationTier", "tempo", sound.xmin, sound.xmax)
+    for time, side in ((sound.xmin, -0.5), (sound.xmax, 0.5)):
+        call(lengths, "Add point", time, 2 ** (side * np.clip(how.drag, -0.6, 0.6)))
+    call([manipulation, lengths], "Replace duration tier")
     return call(manipulation, "Get resynthesis (overlap-add)").values[0].copy()
 
 
@@ -248,47 +280,66 @@ def balance(wave: np.ndarray, tilt: float) -> np.ndarray:
     spectrum = np.fft.rfft(wave)
     frequency = np.fft.rfftfreq(wave.size, 1 / SAMPLE_RATE)
     octaves = np.log2(np.clip(frequency, 500, 8000) / 500)
-    shaped = np.fft.irfft(spectrum * 10 ** (np.clip(tilt, -4, 3) * octaves / 20), wave.size)
+    shaped = np.fft.irfft(spectrum * 10 ** (np.clip(tilt, -9, 5) * octaves / 20), wave.size)
     return shaped * np.sqrt(np.mean(wave**2) / max(np.mean(shaped**2), 1e-12))
+
+
+def emphasise(wave: np.ndarray, stress: float) -> np.ndarray:
+    """Widen (or narrow) the differences of level between syllables."""
+    smooth = np.hanning(int(0.06 * SAMPLE_RATE))
+    envelope = np.sqrt(np.maximum(fftconvolve(wave**2, smooth / smooth.sum(), "same"), 0))
+    loud = np.percentile(envelope, 95)
+    return wave * np.clip(envelope / loud, 0.05, 1.5) ** np.clip(stress, -0.5, 0.7)
 
 
 def aspirate(wave: np.ndarray, breath: float, rng: np.random.Generator) -> np.ndarray:
     """Add noise that rises and falls with the voice, as from a glottis that does not close."""
     envelope = np.sqrt(np.maximum(lfilter([0.01], [1, -0.99], wave**2), 0))
     noise = sosfilt(butter(2, [900, 6500], "bandpass", fs=SAMPLE_RATE, output="sos"), rng.normal(size=wave.size))
-    return wave + 10 ** (np.clip(-24 + breath, -40, -12) / 20) * envelope * noise / noise.std()
+    return wave + 10 ** (np.clip(-28 + breath, -44, -14) / 20) * envelope * noise / noise.std()
 
 
-def record(wave: np.ndarray, level: float, session_tilt: float, rng: np.random.Generator) -> np.ndarray:
-    """Put the speaker in a room before a microphone: echo, gain, noise. None of it depends on the emotion."""
-    wave = wave / max(np.sqrt(np.mean(wave**2)), 1e-9) * 10 ** ((-30 + level) / 20)
-    decay = rng.uniform(0.03, 0.09)  # seconds to 1/e
+def microphone(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colour a recording: an uneven response, and the band of some older equipment."""
+    spectrum = np.fft.rfft(wave)
+    frequency = np.fft.rfftfreq(wave.size, 1 / SAMPLE_RATE)
+    octaves = np.log2(np.clip(frequency, 62.5, 8000) / 62.5)
+    response = np.interp(octaves, np.arange(2, 8), rng.normal(0, RESPONSE, 6))
+    lowest, highest = rng.uniform(30, 110), rng.uniform(6500, 12_000)
+    response -= 6 * np.log2(1 + (lowest / np.maximum(frequency, 1)) ** 2)
+    response -= 12 * np.log2(1 + (frequency / highest) ** 16)
+    return np.fft.irfft(spectrum * 10 ** (np.maximum(response, -80) / 20), wave.size)
+
+
+def record(wave: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """Put the speaker in a room before a microphone: echo, noise, gain. None of it depends on the emotion."""
+    wave = wave / max(np.sqrt(np.mean(wave**2)), 1e-9) * 10 ** ((-32 + level) / 20)
+    decay = rng.uniform(0.02, 0.09)  # seconds to 1/e
     echo = rng.normal(size=int(5 * decay * SAMPLE_RATE)) * np.exp(
         -np.arange(int(5 * decay * SAMPLE_RATE)) / (decay * SAMPLE_RATE)
     )
-    echo *= 10 ** (rng.uniform(-26, -12) / 20) / np.sqrt(np.sum(echo**2))
+    echo *= 10 ** (rng.uniform(-28, -12) / 20) / np.sqrt(np.sum(echo**2))
     echo[0] = 1.0
     silence = (rng.uniform(0.04, 0.20, 2) * SAMPLE_RATE).astype(int)
     wave = fftconvolve(np.pad(wave, silence), echo)[: wave.size + silence.sum()]
     colour = rng.uniform(0.3, 0.95)  # white to rumbling
     noise = lfilter([1], [1, -colour], rng.normal(size=wave.size))
-    wave = wave + 10 ** (rng.uniform(-68, -50) / 20) * noise / noise.std()
-    wave = balance(wave, session_tilt) * 10 ** (np.clip(rng.normal(0, 4.5), -8, 8) / 20)
+    wave = microphone(wave + 10 ** (rng.uniform(-74, -58) / 20) * noise / noise.std(), rng)
+    wave = wave * 10 ** (np.clip(rng.normal(0, GAIN), -8, 8) / 20)
     # Loudest peaks are turned down, not cut off; Vorbis may overshoot by a quarter.
     return wave * min(1.0, 0.79 / np.abs(wave).max())
 
 
-def make_clip(clip: dict, session_tilt: float, file: Path, rng: np.random.Generator) -> np.ndarray:
+def make_clip(clip: dict, manner: Expression, file: Path, rng: np.random.Generator) -> np.ndarray:
     """Make the sound of one planned clip."""
     voice = clip["voice"]
-    how = express(clip["emotion"], clip["strength"], rng)
-    sound = speak(clip["text"], voice, voice.rate * 2**how.rate, voice.formants * (1 + how.mouth / 100), file)
-    wave = sing(sound, voice, how, rng)
+    how = express(clip["emotion"], clip["strength"], manner, rng)
+    wave = sing(speak(clip["text"], voice, how, file), voice, how, rng)
     loud = np.flatnonzero(np.abs(wave) > 0.02 * np.abs(wave).max())
     wave = wave[loud[0] : loud[-1] + 1]  # espeak-ng's own pauses around the sentence
     beat = 1 + 0.12 * how.tremor * np.sin(2 * np.pi * 6 * np.arange(wave.size) / SAMPLE_RATE + rng.uniform(0, 6))
-    wave = aspirate(balance(wave * beat, how.tilt), how.breath, rng)
-    return record(wave, how.level, session_tilt, rng)
+    wave = balance(emphasise(wave * beat, how.stress), SYNTHESIZER + how.tilt)
+    return record(aspirate(wave, how.breath, rng), how.level, rng)
 
 
 def phonemes(text: str) -> str:
@@ -297,12 +348,14 @@ def phonemes(text: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def write_clip(clip: dict, out: Path, session_tilt: float, seed: list[int]) -> None:
+def write_clip(clip: dict, out: Path, manner: Expression, seed: list[int]) -> None:
     """Make one clip and store it under its ShEMO name."""
     # A generator for each clip: changing one clip leaves the others as they are.
     rng = np.random.default_rng(seed)
+    # Praat lengthens voiceless stretches by chance.
+    parselmouth.praat.run(f"random_initializeWithSeedUnsafelyButPredictably ({seed[-1] + 1})")
     with tempfile.TemporaryDirectory() as folder:
-        wave = make_clip(clip, session_tilt, Path(folder, "speech.wav"), rng)
+        wave = make_clip(clip, manner, Path(folder, "speech.wav"), rng)
     path = out / gender_of(clip["voice"]) / f"{clip['clip']}.ogg"
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, wave, SAMPLE_RATE, format="OGG", subtype="VORBIS", compression_level=0.95)
@@ -311,9 +364,9 @@ def write_clip(clip: dict, out: Path, session_tilt: float, seed: list[int]) -> N
 def make(out: Path, *, seed: int = SEED, only: list[str] | None = None, jobs: int = 1) -> None:
     """Write the corpus, or the sound of a few of its clips only."""
     clips = plan(seed)
-    tilts = dict(zip(VOICES, np.random.default_rng(seed + 1).uniform(-1, 1, len(VOICES)), strict=True))
+    own = manners(seed)
     work = [
-        (clip, out, tilts[clip["voice"]], [seed, number])
+        (clip, out, own[clip["voice"].name, clip["emotion"]], [seed, number])
         for number, clip in enumerate(clips)
         if not only or clip["clip"] in only
     ]

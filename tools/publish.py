@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ser_utils import ROOT, SerError, replacing
 
-#: At most twelve figures per corpus: those that README shows and the main results.
+#: At most twelve figures per corpus: the main results, those that README shows among them.
 FIGURES = (
-    "01_gallery", "01_effects", "02_map", "03_scores", "04_scores", "04_learning_curves", "05_length", "06_speakers",
-    "06_deletion", "07_help", "07_labels", "08_mistakes",
+    "01_effects", "01_silence", "02_map", "04_scores", "04_ladder", "05_length", "06_speakers",
+    "07_factorial", "07_against", "07_gains", "07_labels", "08_mistakes",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The tables of `README.md`, made from committed files: scores (`figures/<corpus>/scores.csv`) and speed (`figures/bench.json`).
+"""What pages say in numbers, made from committed files: scores (`figures/<corpus>/scores.csv`) and speed (`figures/bench.json`).
 
 `make readme` writes each between two markers; tests compare what stands there with what the files say.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,9 @@ from ser_utils import SerError, plots
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+#: Pages that have markers.
+PAGES = ("README.md", "docs/results.md", "docs/performance.md")
+
 #: Corpora in the order of the columns, with the heading of each.
 COLUMNS = {
     "demo": "demo (synthetic)",
@@ -23,10 +26,28 @@ COLUMNS = {
     "ravdess": "RAVDESS (English, 8 emotions)",
     "emodb": "EMO-DB (German, 4 of 7 emotions)",
 }
+#: Corpora that findings speak of: recordings of people.
+PEOPLE = {"nemo": "nEMO", "ravdess": "RAVDESS", "emodb": "EMO-DB"}
 
-NAMES = {"demo": "the demo", "nemo": "nEMO", "ravdess": "RAVDESS", "emodb": "EMO-DB"}
+#: Rows of the README's tables: a name and the systems whose scores stand side by side there.
+CLASSIFIERS = ("lda", "svm", "segment-lda", "cnn")
+ROWS = {
+    "majority class": ["majority"],
+    "spectrogram CNN: pre-trained on keywords / random weights": ["spectrogram-cnn-free", "spectrogram-cnn-scratch"],
+    "the same, lower layers frozen": ["spectrogram-cnn", "spectrogram-cnn-scratch-frozen"],
+    **{
+        name: [f"{features}-{classifier}" for classifier in CLASSIFIERS]
+        for features, name in {
+            "log-mel": "log-mel", "egemaps": "eGeMAPS", "encoder-random": "nano, random weights",
+            "encoder-start": "nano before its first update", "encoder": "nano",
+        }.items()
+    },
+    "nano, average of the segment CNNs": ["encoder-cnn-ensemble"],
+}  # fmt: skip
+ENCODER, EXPERTS = ROWS["nano"], ["egemaps-lda", "egemaps-svm"]
+SETTINGS = {"statistics of the training speakers": "", "per-speaker statistics": "/speaker"}
 
-BLOCK = re.compile(r"(<!-- (findings|results|bench):begin -->\n).*?(<!-- \2:end -->)", flags=re.DOTALL)
+BLOCK = re.compile(r"(<!-- (findings|results|scores|bench):begin -->\n).*?(<!-- \2:end -->)", flags=re.DOTALL)
 
 
 def read_scores(figures: Path) -> dict[str, pd.DataFrame]:
@@ -49,8 +70,22 @@ def read_scores(figures: Path) -> dict[str, pd.DataFrame]:
     return found
 
 
+def _markdown(heads: Sequence[str], rows: dict[str, list[str]]) -> str:
+    """A Markdown table; `rows` are names and the cells behind them."""
+    lines = [heads, ["---"] * len(heads), *([name, *cells] for name, cells in rows.items())]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _cell(table: pd.DataFrame, system: str, best: float, *, interval: bool = False) -> str:
+    if system not in table.index:
+        return "–"
+    row = table.loc[system]
+    value = f"**{100 * row.value:.1f}**" if row.value == best else f"{100 * row.value:.1f}"
+    return value + (f" [{100 * row.low:.1f}, {100 * row.high:.1f}]" if interval else "")
+
+
 def results_table(figures: Path = REPOSITORY / "figures") -> str:
-    """Clip-level UAR with its interval, one table per condition, the best of each column in bold, as Markdown.
+    """Clip-level UAR, features by classifier: one table per setting, the best of each column in bold, as Markdown.
 
     Parameters
     ----------
@@ -58,55 +93,84 @@ def results_table(figures: Path = REPOSITORY / "figures") -> str:
         The folder that holds `<corpus>/scores.csv`.
     """
     scores, parts = read_scores(figures), []
-    for words, ending in (("statistics of the training speakers", ""), ("statistics per speaker", "/speaker")):
-        systems = plots.system_order(
-            {s for table in scores.values() for s in table.index if s.endswith("/speaker") == bool(ending)}
-        )
-        heads = [f"{COLUMNS[c]}<br>{int(t.clips.max())} clips, {int(t.speakers.max())} speakers" for c, t in scores.items()]
-        lines = [f"| UAR in %, {words} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-        for system in systems:
-            cells = []
-            for table in scores.values():
-                if system not in table.index:
-                    cells.append("–")
-                    continue
-                row, best = table.loc[system], table.value.reindex(systems).max()
-                value = f"**{100 * row.value:.1f}**" if row.value == best else f"{100 * row.value:.1f}"
-                cells.append(f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]")
-            name = plots.display_name(system.removesuffix("/speaker"), encoder="wav2vec2-nano")
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    for setting, ending in SETTINGS.items():
+        rows = {name: [system + ending for system in systems] for name, systems in ROWS.items()}
+        shown = [system for systems in rows.values() for system in systems]
+        best = {corpus: table.value.reindex(shown).max() for corpus, table in scores.items()}
+        cells = {
+            name: [" / ".join(_cell(t, s, best[corpus]) for s in systems) for corpus, t in scores.items()]
+            for name, systems in rows.items()
+            if any(system in table.index for table in scores.values() for system in systems)
+        }
+        first = f"UAR in %, {setting}<br>LDA / SVM / LDA per segment / segment CNN"
+        parts.append(_markdown([first, *(COLUMNS[corpus] for corpus in scores)], cells))
+    return "\n".join(parts)
+
+
+def scores_table(figures: Path = REPOSITORY / "figures") -> str:
+    """Clip-level UAR of all systems with intervals, one table per setting, as Markdown.
+
+    Systems without a display name are left out.
+    """
+    scores, parts = read_scores(figures), []
+    for setting, ending in SETTINGS.items():
+        names = {name for table in scores.values() for name in table.index if name.endswith("/speaker") == bool(ending)}
+        systems = plots.system_order(names)
+        best = {corpus: table.value.reindex(systems).max() for corpus, table in scores.items()}
+        cells = {
+            plots.display_name(system.removesuffix("/speaker"), encoder="wav2vec2-nano"): [
+                _cell(table, system, best[corpus], interval=True) for corpus, table in scores.items()
+            ]
+            for system in systems
+        }
+        heads = [
+            f"{COLUMNS[c]}<br>{t.clips.max():.0f} clips, {t.speakers.max():.0f} speakers" for c, t in scores.items()
+        ]
+        parts.append(_markdown([f"UAR in %, {setting}", *heads], cells))
+    return "\n".join(parts)
 
 
 def findings(figures: Path = REPOSITORY / "figures") -> str:
-    """What came out, in four sentences with numbers from the corpora's scores."""
-    uar = {corpus: 100 * table.value for corpus, table in read_scores(figures).items()}
+    """What came out on recordings of people: up to four sentences with numbers.
 
-    def per_corpus(number: Callable[[pd.Series], float]) -> str:
-        return ", ".join(f"{number(values):+.1f} on {NAMES[corpus]}" for corpus, values in uar.items())
+    A corpus whose scores lack a system that a sentence needs is left out of that sentence.
+    """
+    uar = {PEOPLE[corpus]: 100 * table.value for corpus, table in read_scores(figures).items() if corpus in PEOPLE}
 
-    def lead(values: pd.Series, ending: str) -> float:
-        """Best encoder system minus best eGeMAPS system."""
-        own = values[values.index.str.endswith("/speaker") == bool(ending)]
-        trained = own[own.index.str.match(r"encoder-(lda|svm|segment-lda|cnn)(/|$)")]
-        return trained.max() - own[own.index.str.startswith("egemaps-")].max()
+    def leads(ours: Sequence[str], others: Sequence[str], ending: str = "") -> str:
+        """On how many corpora the best of `ours` is ahead of the best of `others`, and by how much on each."""
+        a, b = ([system + ending for system in side] for side in (ours, others))
+        lead = {name: v[a].max() - v[b].max() for name, v in uar.items() if {*a, *b} <= set(v.index)}
+        by_corpus = ", ".join(f"{name} {points:+.1f}" for name, points in lead.items())
+        ahead = sum(points > 0 for points in lead.values())
+        return f"on {ahead} of {len(lead)} corpora ({by_corpus} points)" if lead else ""
 
-    def normalising(values: pd.Series) -> float:
-        pairs = [name for name in values.index if f"{name}/speaker" in values.index]
-        return float((values[[f"{name}/speaker" for name in pairs]].to_numpy() - values[pairs].to_numpy()).mean())
+    def both(ours: Sequence[str], others: Sequence[str]) -> str:
+        parts = leads(ours, others), leads(ours, others, "/speaker")
+        return "; with per-speaker statistics ".join(parts) if all(parts) else ""
 
-    return "\n".join([
-        "1. **Pre-training.** The segment CNN on the encoder minus the same CNN on the encoder before its first update, in points of UAR: "
-        + per_corpus(lambda v: v["encoder-cnn"] - v["encoder-start-cnn"]) + ".",
-        "2. **Against what experts chose.** The best system on the encoder minus the best on eGeMAPS, which need no training: "
-        + per_corpus(lambda v: lead(v, "")) + "; with statistics per speaker " + per_corpus(lambda v: lead(v, "/speaker")) + ".",
-        "3. **The paper's CNN.** The segment CNN minus LDA on the same segments: "
-        + per_corpus(lambda v: v["encoder-cnn"] - v["encoder-segment-lda"]) + "; with statistics per speaker "
-        + per_corpus(lambda v: v["encoder-cnn/speaker"] - v["encoder-segment-lda/speaker"]) + ".",
-        "4. **The condition.** Statistics per speaker instead of those of the training speakers, averaged over all systems: "
-        + per_corpus(normalising) + ".",
-    ]) + "\n"  # fmt: skip
+    def gains(systems: Sequence[str]) -> str:
+        """Mean gain by per-speaker statistics over `systems`, by corpus."""
+        own = [f"{system}/speaker" for system in systems]
+        mean = {n: v[own].mean() - v[[*systems]].mean() for n, v in uar.items() if {*systems, *own} <= set(v.index)}
+        return ", ".join(f"{points:+.1f} points on {name}" for name, points in mean.items())
+
+    answers = {
+        "**Does pre-training help?** The segment CNN scores higher on the encoder than on the same encoder before its "
+        "first update": leads(["encoder-cnn"], ["encoder-start-cnn"]),
+        "**Does it beat expert features?** The best system on the encoder scores higher than the best on eGeMAPS": both(
+            ENCODER, EXPERTS
+        ),
+        "**Does the paper's CNN beat a linear classifier?** The segment CNN scores higher than LDA on the same "
+        "segments": both(["encoder-cnn"], ["encoder-segment-lda"]),
+        "**What does the setting change?** Per-speaker statistics, in place of those of the training speakers, change "
+        "UAR by": gains([*EXPERTS, *ENCODER]),
+    }
+    lines = [f"- {claim} {numbers}.\n" for claim, numbers in answers.items() if numbers]
+    return (
+        "".join(lines)
+        or "Not known yet: no scores of the present code in `figures/` (`ser run`, `make publish`, `make readme`).\n"
+    )
 
 
 def bench_table(figures: Path = REPOSITORY / "figures") -> str:
@@ -137,7 +201,7 @@ def bench_table(figures: Path = REPOSITORY / "figures") -> str:
         speed = (
             f"{row['ours']:.2g} s"
             if row["amount"] == 1
-            else f"{rate:,.{0 if rate >= 10 else 1}f} {row['unit']} a second"
+            else f"{rate:,.{0 if rate >= 10 else 1}f} {row['unit']} per second"
         )
         lines.append(
             f"| {row['row']} | {row['beside']} | **{ratio}** ({low} to {high}) | {speed} | {row['agreement'] or '–'} |"
@@ -153,17 +217,20 @@ def bench_table(figures: Path = REPOSITORY / "figures") -> str:
 
 
 #: What stands between which markers.
-TABLES: dict[str, Callable[[Path], str]] = {"findings": findings, "results": results_table, "bench": bench_table}
+TABLES: dict[str, Callable[[Path], str]] = {
+    "findings": findings, "results": results_table, "scores": scores_table, "bench": bench_table,
+}  # fmt: skip
 
 
-def update(readme: Path = REPOSITORY / "README.md", figures: Path = REPOSITORY / "figures") -> bool:
-    """Put the tables between their markers in the README; returns whether that changed the file."""
-    before = readme.read_text(encoding="utf-8")
+def update(page: Path, figures: Path = REPOSITORY / "figures") -> bool:
+    """Put the tables between their markers in a page; returns whether that changed the file."""
+    before = page.read_text(encoding="utf-8")
     after = BLOCK.sub(lambda match: match[1] + TABLES[match[2]](figures) + match[3], before)
     if after != before:
-        readme.write_text(after, encoding="utf-8")
+        page.write_text(after, encoding="utf-8")
     return after != before
 
 
 if __name__ == "__main__":
-    print("README.md updated" if update() else "README.md was up to date")
+    for name in PAGES:
+        print(name, "updated" if update(REPOSITORY / name) else "was up to date")

@@ -276,7 +276,7 @@ def perturbed(wave: np.ndarray, *, semitones: Sequence[float] = (), tempo: Seque
 def judge(
     waves: Sequence[np.ndarray], encode: Callable[[np.ndarray], np.ndarray], estimator: BaseEstimator, *, seconds: float
 ) -> np.ndarray:
-    """Probabilities for waveforms outside any corpus: cut, encode, predict, and pool as for clips.
+    """Probabilities for waveforms outside any corpus: cut, leave silence out, encode, predict, and pool.
 
     Parameters
     ----------
@@ -295,7 +295,8 @@ def judge(
     samples, names, parts = round(seconds * audio.SAMPLE_RATE), list(estimator.classes_), []
     for clip, wave in enumerate(waves):
         table = pd.DataFrame({"clip": [clip], "duration": [len(wave) / audio.SAMPLE_RATE]})
-        table = audio.cut_segments(table, seconds=seconds)
+        sound = pd.DataFrame(audio.active_stretches(audio.frame_levels(wave)), columns=["start", "end"]).assign(clip=clip)
+        table = audio.cut_segments(table, seconds=seconds, active=sound)
         starts = [audio.first_sample(start, samples, len(wave)) for start in table["start"]]
         segments = np.stack([np.resize(wave[start : start + samples], samples) for start in starts])
         parts.append(table.join(pd.DataFrame(estimator.predict_proba(encode(segments)), columns=names)))

@@ -5,7 +5,7 @@ Figures and judgements come from the publication that `citation` names, unless a
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_utils import ROOT, SerError, digest
@@ -54,6 +54,31 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What a corpus's file names say.
+
+    Attributes
+    ----------
+    pattern : str
+        Regular expression that a name without its ending matches as a whole, with the groups `speaker`, `emotion`, and
+        optionally `gender`, `text` (what is said) and `clip`. With a "/" in it, it is matched with the folders' names.
+    speaker, emotion, text : dict of str
+        Code in the name → speaker, emotion, words. A speaker or text that is not listed is taken as it is.
+    gender : dict of list of str
+        "female" and "male" → codes of the group `gender`, or speakers where the pattern has no such group.
+    left_out : dict of str
+        Pattern → what such files are ("song"): not part of the corpus, counted in one line.
+    """
+
+    pattern: str
+    emotion: dict[str, str]
+    speaker: dict[str, str] = field(default_factory=dict)
+    text: dict[str, str] = field(default_factory=dict)
+    gender: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A corpus card; `cards.toml` explains the fields."""
 
@@ -76,6 +101,7 @@ class Corpus:
     names_sha256: str = ""
     rare: tuple[str, ...] = ()
     archives: tuple[Archive, ...] = ()
+    names: Names | None = field(default=None, hash=False)
 
     def facts(self) -> dict[str, str]:
         """What the card says, by heading, in reading order; what is not known is left out."""
@@ -96,18 +122,19 @@ class Corpus:
         return {heading: text for heading, text in texts.items() if text}
 
 
-def _read(file: Path) -> dict[str, Corpus]:
-    """Read the cards; lists become tuples, so that cards can be compared and hashed."""
+def read_cards(file: Path) -> dict[str, Corpus]:
+    """Read cards, by name; lists become tuples, so that cards can be compared and hashed."""
     corpora = {}
     for name, entry in tomllib.loads(file.read_text(encoding="utf-8")).items():
         archives = tuple(Archive(**archive | {"urls": tuple(archive["urls"])}) for archive in entry.pop("archives", ()))
+        names = Names(**entry.pop("names")) if "names" in entry else None
         lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
-        corpora[name] = Corpus(name=name, archives=archives, **{**entry, **lists})
+        corpora[name] = Corpus(name=name, archives=archives, names=names, **{**entry, **lists})
     return corpora
 
 
 #: The known corpora, by name.
-CORPORA: dict[str, Corpus] = _read(Path(__file__).with_name("cards.toml"))
+CORPORA: dict[str, Corpus] = read_cards(Path(__file__).with_name("cards.toml"))
 
 
 def card(corpus: str | Path) -> Corpus:

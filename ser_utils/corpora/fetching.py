@@ -55,7 +55,10 @@ def fetch(
     known = card(name)
     if not known.archives:
         fetchable = ", ".join(key for key, corpus in CORPORA.items() if corpus.archives)
-        reason = "is part of the repository" if known.name in CORPORA else "is your own list of recordings"
+        reason = "is your own list of recordings"
+        if known.name in CORPORA:
+            by_hand = f"is downloaded by hand from {known.homepage}, and used with --data DIR"
+            reason = "is part of the repository" if known.synthetic else by_hand
         raise SerError(f"Nothing to fetch for {known.name}: it {reason}. Fetchable are {fetchable}.")
     folder = Path(folder).expanduser() if folder is not None else default_folder(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

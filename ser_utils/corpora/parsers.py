@@ -1,4 +1,4 @@
-"""One small parser per corpus: what file names and metadata say of each recording. No sound file is opened.
+"""What file names, cards and metadata say of each recording. No sound file is opened.
 
 Recordings may be of any format that libsndfile reads, under the corpus's own names, anywhere below the folder.
 """
@@ -6,10 +6,11 @@ Recordings may be of any format that libsndfile reads, under the corpus's own na
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ser_utils import SerError
+from ser_utils.corpora.cards import Corpus
 from ser_utils.corpora.labels import canonical_emotion
 from ser_utils.corpora.text_tables import read_table
 
@@ -19,29 +20,6 @@ SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
 
 _SHEMO_CODES = {"A": "anger", "H": "happiness", "S": "sadness", "W": "surprise", "F": "fear", "N": "neutral"}
-_EMODB_CODES = {
-    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear",
-    "F": "happiness", "T": "sadness", "N": "neutral",
-}  # fmt: skip
-_EMODB_MALE = {"03", "10", "11", "12", "15"}
-_EMODB_FEMALE = {"08", "09", "13", "14", "16"}
-_EMODB_TEXTS = {
-    "a01": "Der Lappen liegt auf dem Eisschrank.",
-    "a02": "Das will sie am Mittwoch abgeben.",
-    "a04": "Heute abend könnte ich es ihm sagen.",
-    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
-    "a07": "In sieben Stunden wird es soweit sein.",
-    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
-    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
-    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
-    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
-    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
-}
-_RAVDESS_CODES = {
-    "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",
-    "05": "anger", "06": "fear", "07": "disgust", "08": "surprise",
-}  # fmt: skip
-_RAVDESS_TEXTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
 
 
 def _known_emotion(name: object, where: str) -> str:
@@ -85,16 +63,48 @@ def _emotion(codes: dict[str, str], code: str, path: Path | str) -> str:
     return codes[code]
 
 
-def _parse_names(folder: Path, pattern: str, row_of: Callable[..., dict]) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Make rows of all sound files whose stem matches the pattern; the others are reported."""
-    rows, strangers = [], []
+def _matched(folder: Path, pattern: str) -> tuple[list[tuple[Path, re.Match]], list[Path]]:
+    """Sound files below a folder whose name without ending matches a pattern, with the match; and the others.
+
+    Folders' names are looked at where the pattern holds a "/".
+    """
+    found, others = [], []
+    whole = re.compile(rf"(?:.*/)?(?:{pattern})", re.DOTALL)
     for path in audio_files(folder):
-        match = re.fullmatch(pattern, path.stem)
+        match = whole.fullmatch(path.relative_to(folder).with_suffix("").as_posix())
         if match:
-            rows.append({"clip": path.stem, "path": str(path), **row_of(path, *match.groups())})
+            found.append((path, match))
         else:
-            strangers.append((str(path), "not a name of this corpus"))
-    return rows, strangers
+            others.append(path)
+    return found, others
+
+
+def _strangers(paths: list[Path]) -> list[tuple[str, str]]:
+    return [(str(path), "not a name of this corpus") for path in paths]
+
+
+def parse(known: Corpus, folder: Path, labels: str = "filename") -> tuple[list[dict], list[tuple[str, str]]]:
+    """Parse a folder of a known corpus: by its card's `names`, or by a parser of its own.
+
+    Returns rows of a clips table without duration and rate, and pairs of path and reason of files that are left out.
+
+    Raises SerError if a name or a table holds an unknown emotion, or something that the corpus comes with is missing.
+    """
+    if known.names is None:
+        return _PARSERS[known.name](folder, labels)
+    names = known.names
+    genders = {code: gender for gender, codes in names.gender.items() for code in codes}
+    found, others = _matched(folder, names.pattern)
+    rows = []
+    for path, match in found:
+        said = match.groupdict()
+        speaker, text = names.speaker.get(said["speaker"], said["speaker"]), said.get("text")
+        rows.append({
+            "clip": said.get("clip", path.stem).replace("/", "_"), "path": str(path), "speaker": speaker,
+            "emotion": _emotion(names.emotion, said["emotion"], path),
+            "gender": genders.get(said.get("gender", speaker)), "text": names.text.get(text, text),
+        })  # fmt: skip
+    return rows, _strangers(others)
 
 
 def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:
@@ -126,18 +136,20 @@ def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str,
             f"see {SHEMO_HOME}, or use labels='filename'."
         )
 
-    def row_of(path, speaker, code, _number):
+    rows, missing = [], []
+    found, others = _matched(folder, r"([FM]\d\d)([A-Z])\d\d")
+    for path, match in found:
+        speaker, code = match.groups()
         emotion = _emotion(_SHEMO_CODES, code, path)
         entry = (entries or {}).get(path.stem, {})
+        if wanted and not entry:  # 162 of the 3000 file names are not in shemo.json
+            missing.append((str(path), f"not in {wanted}"))
+            continue
         if wanted:
-            emotion = _known_emotion(entry.get("emotion"), f"{path.stem} in {wanted}") if entry else None
-        gender = "female" if speaker[0] == "F" else "male"
-        return {"speaker": speaker, "emotion": emotion, "gender": gender, "text": entry.get("transcript")}
-
-    rows, strangers = _parse_names(folder, r"([FM]\d\d)([A-Z])(\d\d)", row_of)
-    # 162 of the 3000 file names are not in shemo.json: they have no label there.
-    strangers += [(row["path"], f"not in {wanted}") for row in rows if row["emotion"] is None]
-    return [row for row in rows if row["emotion"] is not None], strangers
+            emotion = _known_emotion(entry.get("emotion"), f"{path.stem} in {wanted}")
+        row = {"clip": path.stem, "path": str(path), "speaker": speaker, "emotion": emotion}
+        rows.append({**row, "gender": "female" if speaker[0] == "F" else "male", "text": entry.get("transcript")})
+    return rows, _strangers(others) + missing
 
 
 def _shemo_metadata(folder: Path, names: list[str]) -> dict[str, dict] | None:
@@ -152,29 +164,6 @@ def _shemo_metadata(folder: Path, names: list[str]) -> dict[str, dict] | None:
                 except (ValueError, TypeError, AttributeError) as error:
                     raise SerError(f"{place / name} is not a ShEMO metadata file: {error}.") from error
     return None
-
-
-def _parse_emodb(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Parse EMO-DB: `03a01Fa.wav` is speaker 03, text a01, Freude (happiness), version a."""
-
-    def row_of(path, speaker, text, code):
-        gender = "male" if speaker in _EMODB_MALE else "female" if speaker in _EMODB_FEMALE else None
-        emotion = _emotion(_EMODB_CODES, code, path)
-        text = _EMODB_TEXTS.get(text, text)
-        return {"speaker": speaker, "emotion": emotion, "gender": gender, "text": text}
-
-    return _parse_names(folder, r"(\d\d)([ab]\d\d)([A-Z])[a-z]?", row_of)
-
-
-def _parse_ravdess(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Parse RAVDESS speech: `03-01-06-01-02-01-12` is audio, speech, fear, …, sentence 02, …, actor 12."""
-
-    def row_of(path, code, statement, actor):
-        emotion = _emotion(_RAVDESS_CODES, code, path)
-        gender = "male" if int(actor) % 2 else "female"
-        return {"speaker": actor, "emotion": emotion, "gender": gender, "text": _RAVDESS_TEXTS.get(statement)}
-
-    return _parse_names(folder, r"03-01-(\d\d)-\d\d-(\d\d)-\d\d-(\d\d)", row_of)
 
 
 def _parse_nemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str, str]]]:
@@ -202,6 +191,5 @@ def gender_of(name: str) -> str | None:
             "m": "male", "male": "male", "man": "male"}.get(name.strip().lower())  # fmt: skip
 
 
-#: Parser of each corpus: `(folder, labels)` → rows without duration and rate, `(path, reason)` of files left out.
-PARSERS = {"demo": _parse_shemo, "shemo": _parse_shemo, "emodb": _parse_emodb, "ravdess": _parse_ravdess,
-           "nemo": _parse_nemo}  # fmt: skip
+#: Parsers of the corpora whose file names do not say all; see `parse` for what they return.
+_PARSERS = {"demo": _parse_shemo, "shemo": _parse_shemo, "nemo": _parse_nemo}

@@ -1,6 +1,7 @@
 """From a folder of recordings, or a reader's own list, to a **clips** table.
 
-A corpus is one card in `cards.toml` and one parser in `parsers.py`; reading headers, checks and messages are shared.
+A corpus is one card in `cards.toml`, with a parser in `parsers.py` where file names do not say all; reading headers,
+checks and messages are shared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ser_utils import SerError, emotions_among, listed
 from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, default_folder, label
 from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
-from ser_utils.corpora.parsers import AUDIO_ENDINGS, PARSERS, SHEMO_JSON, shemo_labels
+from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def load(
         raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
     if str(corpus) in CORPORA:
         folder = _folder(known, data)
-        rows, skipped = PARSERS[known.name](folder, labels)
+        rows, skipped = parse(known, folder, labels)
         emotions, notes = translate([row["emotion"] for row in rows], own)
         rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
         source = str(folder)

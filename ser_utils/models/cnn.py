@@ -46,7 +46,6 @@ class _Network(ClassifierMixin, BaseEstimator):
     validation: float = 0.0
     random_state: int = 0
 
-    _ndim: ClassVar[tuple[int, ...]]
     _form: ClassVar[str]
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
@@ -133,7 +132,7 @@ class _Network(ClassifierMixin, BaseEstimator):
     def _check(self, X: np.ndarray, n_rows: int | None = None) -> np.ndarray:
         """X as an array of the right form; a memory map stays one."""
         X = X if isinstance(X, np.ndarray) else np.asarray(X)
-        if X.ndim not in self._ndim or not np.issubdtype(X.dtype, np.floating):
+        if X.ndim != 3 or not np.issubdtype(X.dtype, np.floating):
             raise SerError(f"{type(self).__name__} takes {self._form}, not {X.dtype} of shape {X.shape}.")
         if len(X) == 0 or n_rows not in (None, len(X)):
             raise SerError(f"X has {len(X)} rows and y has {n_rows}: give one label for every row.")
@@ -144,11 +143,10 @@ class _Network(ClassifierMixin, BaseEstimator):
 class SegmentCNN(_Network):
     """A small convolutional network over the feature maps of segments.
 
-    X has shape `(n, frames, dims)` or, for several layers of an encoder, `(n, layers, frames, dims)`. Frames are
-    averaged two by two and each dimension is standardised with the statistics of the training rows; these values are
-    kept in memory, in half precision. One position-wise layer reduces `dims` to `width` channels; two convolutions
-    along time follow, with pooling between them; mean and standard deviation over time give one vector whatever the
-    number of frames; a linear layer classifies it.
+    X has shape `(n, frames, dims)`. Frames are averaged two by two and each dimension is standardised with the statistics
+    of the training rows; these values are kept in memory, in half precision. One position-wise layer reduces `dims` to
+    `width` channels; two convolutions along time follow, with pooling between them; mean and standard deviation over time
+    give one vector whatever the number of frames; a linear layer classifies it.
 
     Parameters
     ----------
@@ -188,34 +186,23 @@ class SegmentCNN(_Network):
         The validation speakers, if any.
     temperature_ : float
         What the last layer has been divided by.
-    layer_weights_ : ndarray or None
-        Learned weight of each encoder layer, if X had several.
     """
 
     width: int = 64
     masking: float = 0.2
     convolutions: bool = True
 
-    _ndim = (3, 4)
-    _form = "floats of shape (n, frames, dims) or (n, layers, frames, dims)"
+    _form = "floats of shape (n, frames, dims)"
 
     def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
         pairs = training.precompute(networks.PairFrames(), X)
-        mean, deviation = training.statistics(pairs, fit, (0, X.ndim - 2))  # over rows and frames
-        if X.ndim == 3:
-            mean, deviation = mean[0], deviation[0]
+        mean, std = training.statistics(pairs, fit, (0, 1))  # over rows and frames
         network = networks.segment_network(
-            mean, deviation, len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking,
+            mean[0], std[0], len(self.classes_), width=self.width, dropout=self.dropout, masking=self.masking,
             convolutions=self.convolutions,
         )  # fmt: skip
         # The first two layers are not trained, so their outputs are computed once.
         return network, network[2:], training.precompute(network[1:2], pairs, out=pairs)
-
-    @property
-    def layer_weights_(self) -> np.ndarray | None:
-        """Learned weight of each encoder layer, shape `(layers,)`; None if X had one layer."""
-        mix = getattr(self.network_, "mix", None)
-        return None if mix is None else mix.logits.detach().softmax(0).numpy()
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -246,13 +233,12 @@ class SpectrogramCNN(_Network):
     weights: str = "keyword-cnn"
     freeze: int | None = None
 
-    _ndim = (3,)
     _form = "floats of shape (n, mels, frames)"
 
     def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
-        mean, deviation = training.statistics(X, fit, (0, 2))
+        mean, std = training.statistics(X, fit, (0, 2))
         network = self._build(X.shape[1])
-        network[0] = networks.Standardise(mean, deviation)
+        network[0] = networks.Standardise(mean, std)
         blocks = [i for i, (name, _) in enumerate(network.named_children()) if name.startswith("block_")]
         freeze = self.freeze
         if freeze is None:

@@ -53,27 +53,15 @@ class Standardise(nn.Module):
     scale: torch.Tensor
     shift: torch.Tensor
 
-    def __init__(self, mean: torch.Tensor, deviation: torch.Tensor):
+    def __init__(self, mean: torch.Tensor, std: torch.Tensor):
         super().__init__()
-        scale = 1 / deviation.where(deviation > 1e-4 * mean.abs(), torch.inf)
+        scale = 1 / std.where(std > 1e-4 * mean.abs(), torch.inf)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", -mean * scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Keep the shape."""
         return torch.addcmul(self.shift, x, self.scale)
-
-
-class MixLayers(nn.Module):
-    """Weighted mean of an encoder's layers; the weights are trained and sum to one."""
-
-    def __init__(self, layers: int):
-        super().__init__()
-        self.logits = nn.Parameter(torch.zeros(layers))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(n, layers, frames, dims)` → `(n, frames, dims)`."""
-        return torch.einsum("nlfd,l->nfd", x, self.logits.softmax(0))
 
 
 class Mask(nn.Module):
@@ -154,7 +142,7 @@ def _convolution(
 
 def segment_network(
     mean: torch.Tensor,
-    deviation: torch.Tensor,
+    std: torch.Tensor,
     n_classes: int,
     *,
     width: int,
@@ -166,8 +154,8 @@ def segment_network(
 
     Parameters
     ----------
-    mean, deviation : Tensor, shape=(dims,) or (layers, 1, dims)
-        Statistics of the training rows; the second form is for features of several encoder layers.
+    mean, std : Tensor, shape=(dims,)
+        Statistics of the training rows.
     n_classes : int
     width, dropout, masking, convolutions
         As for `SegmentCNN`.
@@ -175,11 +163,9 @@ def segment_network(
     Returns
     -------
     Sequential
-        `(n, frames, dims)` or `(n, layers, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
+        `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
     """
-    layers: dict[str, nn.Module] = {"pair": PairFrames(), "standardise": Standardise(mean, deviation)}
-    if mean.ndim == 3:
-        layers["mix"] = MixLayers(mean.shape[0])
+    layers: dict[str, nn.Module] = {"pair": PairFrames(), "standardise": Standardise(mean, std)}
     layers["mask"] = Mask(masking)
     layers["image"] = ToImage()
     if convolutions:

@@ -23,10 +23,11 @@ PACKAGES = {"python", "numpy", "pandas", "scikit-learn", "torch", "torchaudio", 
 
 #: The figures at the top of the front page, each with the question that it answers.
 STORY = {
-    "04_scores": "Which system understands best?",
+    "04_scores": "Which system recognises emotion best?",
     "05_length": "How short may a segment be?",
-    "06_speakers": "Whom does it understand?",
-    "07_help": "Does unlabelled speech help?",
+    "06_speakers": "Whose emotions are recognised?",
+    "07_factorial": "Which features, and which classifier?",
+    "07_gains": "Does unlabelled speech help?",
     "08_mistakes": "How do scores become too good?",
 }
 

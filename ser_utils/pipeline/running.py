@@ -25,7 +25,7 @@ PROFILES: dict[str, dict] = {
         "pretrain_steps": 12,
     },
     "demo": {},
-    "paper": {"seeds": [0, 1, 2, 3, 4], "epochs": 12, "pretrain_steps": 4000},
+    "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000},
 }  # fmt: skip
 
 # Set by their own options, because the pipeline itself must know them.

@@ -147,17 +147,18 @@ def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = Non
 
 
 def inner_curve(search: pd.DataFrame, *, title: str) -> Axes:
-    """UAR on the inner folds of training speakers against the penalty C, one line per kernel; the best is marked.
+    """UAR on the inner folds of training speakers against the penalty C, one line per kernel and space of features.
 
     Parameters
     ----------
     search : DataFrame
-        `SVM.search_`: `kernel`, `C`, and `uar` as a fraction.
+        `SVM.search_`: `whiten`, `kernel`, `C`, and `uar` as a fraction. The best choice is marked.
     """
     ax = axes_of(6.4, 3.2)
-    for (kernel, part), (colour, line, marker) in zip(search.groupby("kernel", sort=False), CURVE_STYLES, strict=False):
+    groups = search.groupby(["kernel", "whiten"], sort=False)
+    for ((kernel, whiten), part), (colour, line, marker) in zip(groups, CURVE_STYLES, strict=False):
         look = dict(color=colour, linestyle=line, marker=marker, markersize=4)
-        ax.plot(part["C"], 100 * part["uar"], label=f"{kernel} kernel", **look)
+        ax.plot(part["C"], 100 * part["uar"], label=f"{kernel}, {'whitened' if whiten else 'standardised'}", **look)
     best = search.loc[search["uar"].idxmax()]
     look = dict(markersize=13, fillstyle="none", color=INK, linestyle="", label=f"chosen: C = {best['C']:g}")
     ax.plot(best["C"], 100 * best["uar"], "o", **look)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import corpus_acoustics
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,6 +99,49 @@ def test_the_card_says_first_that_it_is_synthetic_and_gives_the_true_counts(clip
     for emotion, count in clips["emotion"].value_counts().items():
         assert f"| {emotion} | {count} |" in card
     assert corpora.label("demo") == "demo (synthetic)"
+
+
+def effects_in_the_card() -> dict[str, list[float]]:
+    """Eta squared of emotion in the demo, nEMO and RAVDESS, per measure: the first column of the card's table."""
+    lines = (FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("| measure | emotion: demo / nEMO / RAVDESS |"))
+    rows = [line.split(" | ") for line in lines[first + 2 : first + 2 + len(corpus_acoustics.MEASURES)]]
+    return {row[0].strip("| "): [float(value) for value in row[1].split(" / ")] for row in rows}
+
+
+@pytest.mark.long
+def test_emotion_and_speakers_move_its_acoustics_as_much_as_in_corpora_of_people(clips):
+    pytest.importorskip("opensmile")
+    table = corpus_acoustics.measured(corpus_acoustics.sample(clips, 240))  # all clips take a minute
+    card, own = effects_in_the_card(), []
+    for measure in ("loudness", "F0", "spectral tilt", "rate", "HNR"):
+        demo, *people = card[measure]
+        assert min(people) <= demo <= max(people), measure
+        found = corpus_acoustics.shares(table, measure)
+        assert min(people) - 0.1 <= found["emotion"] <= max(people) + 0.1, measure
+        assert abs(found["emotion"] - demo) < 0.12, measure
+        own.append(found["own way"])
+    # Without it, all voices would express an emotion in the same way, as no two people do.
+    assert np.mean(own) > 0.08
+
+
+def test_the_shares_of_emotion_and_of_own_ways_are_those_that_a_table_was_made_with():
+    rng, rows = np.random.default_rng(0), []
+    for speaker in range(200):
+        voice = 3 * rng.normal()
+        for emotion, effect in zip(corpus_acoustics.EMOTIONS, (-1.5, -1, 0, 0, 1, 1.5), strict=True):
+            own = 0.8 * rng.normal()
+            for _ in range(2 + 6 * (emotion == "anger")):
+                rows.append((f"S{speaker}", emotion, voice + effect + own + rng.normal()))
+    table = pd.DataFrame(rows, columns=["speaker", "emotion", "F0"])
+    found = corpus_acoustics.shares(table, "F0")
+    # Speakers' means take a sixth of their own ways with them, and a twelfth to an eighteenth of what is left.
+    emotion, own, rest, voice = 6.5 / 6, 0.64 * 5 / 6, 1.0, 9.0
+    within = emotion + own + 0.93 * rest
+    assert found["emotion"] == pytest.approx(emotion / within, abs=0.04)
+    assert found["own way"] == pytest.approx(own / within, abs=0.04)
+    assert found["speaker"] == pytest.approx(voice / (voice + within), abs=0.1)
+    assert found["spread"] == pytest.approx(rest, abs=0.05)
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is needed to make clips anew")

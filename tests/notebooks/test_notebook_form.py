@@ -120,9 +120,6 @@ def test_cells_in_a_wrong_order_are_noticed(tmp_path):
     assert "F821" in problems(tmp_path / "wrong.ipynb")
 
 
-#: Most packages of `ser_utils` that a notebook may import. Pre-training by hand needs one more.
-PACKAGES = {"07_self_supervision": 9}
-
 
 @every_notebook
 def test_a_notebook_imports_at_most_eight_packages(path):
@@ -130,7 +127,7 @@ def test_a_notebook_imports_at_most_eight_packages(path):
     imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.module == "ser_utils"]
     names = {alias.name for node in imports for alias in node.names}
     packages = [name for name in names if find_spec(f"ser_utils.{name}")]
-    assert len(packages) <= PACKAGES.get(path.stem, 8), sorted(packages)
+    assert len(packages) <= 8, sorted(packages)
 
 
 @every_notebook

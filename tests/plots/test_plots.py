@@ -429,9 +429,10 @@ def test_the_curve_over_labels_names_the_share_at_every_point(scores):
 
 def test_the_inner_curve_marks_the_chosen_setting():
     rows = [("linear", 0.1, 0.4), ("linear", 1.0, 0.5), ("gaussian", 0.1, 0.6), ("gaussian", 1.0, 0.45)]
-    ax = plots.inner_curve(pd.DataFrame(rows, columns=["kernel", "C", "uar"]), title="Which?")
+    search = pd.DataFrame(rows, columns=["kernel", "C", "uar"]).assign(whiten=[False, False, True, True])
+    ax = plots.inner_curve(search, title="Which?")
     labels = {line.get_label(): line for line in ax.lines}
-    np.testing.assert_allclose(labels["gaussian kernel"].get_ydata(), [60, 45])
+    np.testing.assert_allclose(labels["gaussian, whitened"].get_ydata(), [60, 45])
     assert labels["chosen: C = 0.1"].get_ydata()[0] == pytest.approx(60)
 
 

@@ -240,7 +240,7 @@ def test_predict_says_of_a_stranger_what_the_notebooks_say(shared_data, tmp_path
     chosen = clips["speaker"].isin(sorted(set(clips["speaker"]))[:4]) & clips["emotion"].isin(["anger", "neutral", "sadness"])
     clips = clips[chosen].groupby(["speaker", "emotion"]).head(4)
     clips, encoder, stranger = clips.reset_index(drop=True), encoders.load("wav2vec2-nano"), clips["speaker"].max()
-    segments = audio.cut_segments(clips, seconds=1.0)
+    segments = audio.cut_segments(clips, seconds=1.0, active=audio.activity(clips))  # half of the seconds are silent
     frames = features.extract(clips, segments, encoder, cache=tmp_path)
     table = evaluation.cross_validate(
         models.SegmentCNN(epochs=6), frames, segments, clips, folds=evaluation.folds(clips), system="notebook"
@@ -262,6 +262,14 @@ def test_predict_says_of_a_stranger_what_the_notebooks_say(shared_data, tmp_path
         np.testing.assert_allclose([scores[n] for n in names], expected.loc[clip.clip, names].astype(float), atol=close)
     spread = expected.loc[unheard["clip"], kept.labels].std().max()
     assert spread > 0.01, "scores that are the same for all recordings would show nothing"
+
+
+def test_silence_around_speech_changes_no_score(kept, clips):
+    wave = np.resize(audio.read(clips["path"].iloc[0]), 2 * audio.SAMPLE_RATE)
+    quiet = np.zeros(6 * audio.SAMPLE_RATE, np.float32)
+    alone, between = kept.predict(wave), kept.predict(np.r_[quiet, wave, quiet])
+    assert len(alone.timeline) == 2 and len(between.timeline) == 14
+    assert {s["label"]: s["score"] for s in alone.scores} == pytest.approx({s["label"]: s["score"] for s in between.scores}, abs=1e-5)
 
 
 @pytest.mark.slow
