@@ -16,6 +16,12 @@ __version__ = "0.1.0"
 
 #: Canonical emotion names, in the order of tables; figures list them by arousal.
 EMOTIONS = ("anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+#: What other columns of tables are called. A corpus may bring emotions of its own, but none of these names.
+COLUMN_NAMES = frozenset(
+    "clip path speaker emotion gender text duration sample_rate start end padding active system seed fold level metric value "
+    "low high seeds speakers clips predicted judged confidence right chosen vote third share hours length order group "
+    "property question corpus encoder segment_seconds seconds x y comparison difference deleted margin other p".split()
+)
 
 
 class SerError(ValueError):
@@ -28,6 +34,16 @@ class SerError(ValueError):
 #: The checkout. Found by the package and not by the working directory: `ser run` works in the checkout's root,
 #: JupyterLab in `notebooks/`.
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def emotions_among(names: Iterable[str]) -> list[str]:
+    """The emotions among names, such as the columns of a table: canonical ones in order, then others by alphabet.
+
+    >>> emotions_among(["clip", "start", "envy", "fear", "anger"])
+    ['anger', 'fear', 'envy']
+    """
+    present = set(names)
+    return [name for name in EMOTIONS if name in present] + sorted(present - set(EMOTIONS) - COLUMN_NAMES)
 
 
 def listed(values: Iterable[object], shown: int = 5) -> str:

@@ -98,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", default="", metavar="03,04", help="run only these notebooks")
     sub.add_argument("--fresh", action="store_true", help="run also what is up to date")
     sub.add_argument("--out", metavar="DIR", type=Path, help="where figures, tables and the report go (default: here)")
-    about = "which labels, where a corpus has several (shemo: filename, shemo_json, modified)"
-    sub.add_argument("--labels", metavar="SET", help=about)
+    about = "a table of two columns, labels and what they stand for; or a set (shemo: filename, shemo_json, modified)"
+    sub.add_argument("--labels", metavar="SET|TABLE", help=about)
     sub.add_argument("--strict", action="store_true", help="stop at an unreadable recording instead of leaving it out")
     about = (
         "compute features and cross-validations on the Dask cluster of this scheduler (default: SER_SCHEDULER of the "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ser_utils import EMOTIONS, evaluation
+from ser_utils import emotions_among, evaluation
 
 #: Acoustic measure → (functional of eGeMAPSv02, axis label with unit). Loudness is the perceived loudness of eGeMAPS
 #: (no unit); rate counts loudness peaks, which approximate syllables.
@@ -146,7 +146,7 @@ def contrasts(table: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
     degrees = (groups.count() - 1).clip(lower=0)
     pooled = np.sqrt((groups.var().fillna(0) * degrees).sum() / degrees.sum())
     others = (mean.sum() - mean) / max(len(mean) - 1, 1)
-    return ((mean - others) / pooled).reindex([e for e in EMOTIONS if e in mean.index])
+    return ((mean - others) / pooled).reindex(emotions_among(mean.index))
 
 
 def compare_with_expected(found: pd.DataFrame) -> pd.DataFrame:

@@ -98,13 +98,14 @@ def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns `first, second, rate` (mean of the two directions' shares), `arousal, valence` (absolute differences of
-        `VALENCE_AROUSAL`), most confused pair first.
+        `VALENCE_AROUSAL`; NaN for emotions that it lacks), most confused pair first.
     """
     shares = confusion.div(confusion.sum(axis=1).replace(0, np.nan), axis=0)
     rows = []
     for i, first in enumerate(confusion.index):
         for second in confusion.index[i + 1 :]:
-            valence, arousal = np.abs(np.subtract(VALENCE_AROUSAL[first], VALENCE_AROUSAL[second]))
+            places = [VALENCE_AROUSAL.get(name, (np.nan, np.nan)) for name in (first, second)]
+            valence, arousal = np.abs(np.subtract(*places))
             rate = np.nanmean([shares.loc[first, second], shares.loc[second, first]])
             rows.append((first, second, rate, arousal, valence))
     pairs = pd.DataFrame(rows, columns=["first", "second", "rate", "arousal", "valence"])
@@ -121,7 +122,7 @@ def mantel(pairs: pd.DataFrame, distance: str, *, resamples: int = 10_000) -> tu
     Parameters
     ----------
     pairs : DataFrame
-        From `confusion_pairs`; `distance` is a column of it.
+        From `confusion_pairs`; `distance` is a column of it. Pairs without a distance are left out.
     resamples : int
         Random permutations. Where there are no more than so many, as the 720 of six emotions, all of them are used.
 
@@ -134,6 +135,7 @@ def mantel(pairs: pd.DataFrame, distance: str, *, resamples: int = 10_000) -> tu
     ----------
     Mantel 1967, *The detection of disease clustering and a generalized regression approach*.
     """
+    pairs = pairs.dropna(subset=distance)
     names = sorted({*pairs["first"], *pairs["second"]})
     first, second = (pd.Index(names).get_indexer(pairs[end]) for end in ("first", "second"))
     if math.factorial(len(names)) <= resamples:

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cards": [
-            "Archive", "CORPORA", "announcement", "card", "default_folder", "is_table", "label", "read_cards", "slug",
+            "Archive", "CORPORA", "TABLE_ENDINGS", "announcement", "card", "default_folder", "is_table", "label",
+            "read_cards", "slug",
         ],  # fmt: skip
         "fetching": ["fetch"],
         "parsers": ["audio_files", "sound_files"],

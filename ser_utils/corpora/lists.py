@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ser_utils import EMOTIONS, SerError
-from ser_utils.corpora.parsers import canonical_emotion, gender_of
+from ser_utils import EMOTIONS, SerError, listed
+from ser_utils.corpora.labels import canonical_emotion, translate
+from ser_utils.corpora.parsers import gender_of
+from ser_utils.corpora.spelling import cleaned, skeleton
 from ser_utils.corpora.text_tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Columns that a list must have.
 NEEDED = ("path", "emotion", "speaker")
@@ -23,9 +30,11 @@ _SYNONYMS = {
 }
 #: Other names of the columns of a list → the names that they have here.
 SYNONYMS = {name: column for column, names in _SYNONYMS.items() for name in names.split()}
+#: What programs and people write where nothing is known.
+MISSING = {"", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", "nat", "unknown", "unk", "?", "??", "-", "--", "xxx"}
 
 
-def parse_list(table: Path) -> tuple[list[dict], list[tuple[str, str]], list[str]]:
+def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list[tuple[str, str]], list[str]]:
     """Parse a list of recordings; returns rows and skipped files as every parser in `PARSERS`, and what to say of it.
 
     Parameters
@@ -33,11 +42,13 @@ def parse_list(table: Path) -> tuple[list[dict], list[tuple[str, str]], list[str
     table : Path
         A text table with the columns `path` (relative to the table's folder), `emotion`, `speaker`, and optionally
         `clip`, `gender`, `text`; or their synonyms.
+    labels : mapping of str to str
+        What labels stand for, beside the usual ones; "" leaves their clips out.
 
     Raises
     ------
     SerError
-        If the table, a column or a recording is missing, an emotion is unknown, or a speaker is empty.
+        If the table, a column or a recording is missing, or an emotion or a speaker is empty.
     """
     if not table.is_file():
         raise SerError(f"No file {table}: check the path of the table.")
@@ -58,14 +69,25 @@ def parse_list(table: Path) -> tuple[list[dict], list[tuple[str, str]], list[str
     stems = [path.stem for path in paths]
     if len(set(stems)) < len(stems):
         stems = [str(Path(entry["path"].strip()).with_suffix("")) for entry in entries]
+    unmapped = frame["emotion"][~frame["emotion"].map(cleaned).isin(labels)]
+    _refuse_missing(unmapped, table, f"give one of {', '.join(EMOTIONS)}, a name of your own, or a map by labels=")
+    emotions, said = translate(frame["emotion"], labels)
     rows = []
     for number, entry, path, stem in zip(frame.index, entries, paths, stems, strict=True):
-        emotion, speaker = canonical_emotion(entry["emotion"]), entry["speaker"].strip()
-        if emotion is None:
-            unknown = f"unknown emotion '{entry['emotion']}', allowed are {', '.join(EMOTIONS)}."
-            raise SerError(f"{table}, line {number}: {unknown}")
+        emotion, speaker = emotions[entry["emotion"]], entry["speaker"].strip()
+        if not emotion:  # left out by the map of labels
+            continue
         if not speaker:
             raise SerError(f"{table}, line {number}: the speaker is empty; folds are made by speaker.")
         row = {"clip": entry.get("clip", "").strip() or stem, "path": str(path), "speaker": speaker, "emotion": emotion}
         rows.append({**row, "gender": gender_of(entry.get("gender", "")), "text": entry.get("text") or None})
-    return rows, [], notes
+    return rows, [], notes + said
+
+
+def _refuse_missing(values: pd.Series, table: Path, advice: str) -> None:
+    """Raise SerError that names the lines in which a column holds nothing, or a word for it."""
+    missing = values[values.map(lambda value: skeleton(value) in MISSING)]
+    if len(missing):
+        written = " or ".join(f"'{value}'" for value in sorted(set(map(cleaned, missing))))
+        lines = f"line{'s' * (len(missing) > 1)} {listed(missing.index)}"
+        raise SerError(f"{table}, {lines}: the {values.name} is empty or not known ({written}): {advice}.")

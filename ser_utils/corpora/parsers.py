@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_utils import EMOTIONS, SerError, listed
+from ser_utils import SerError, listed
 from ser_utils.corpora.cards import Corpus, Names
+from ser_utils.corpora.labels import canonical_emotion
 from ser_utils.corpora.text_tables import read_table
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
@@ -21,26 +22,7 @@ AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".ai
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
 
-#: Other names under which the canonical emotions appear in metadata of corpora and in CSVs.
-SYNONYMS = {
-    "angry": "anger", "ang": "anger", "rage": "anger", "bored": "boredom", "calmness": "calm",
-    "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "scared": "fear", "anxiety": "fear",
-    "happy": "happiness", "hap": "happiness", "joy": "happiness", "joyful": "happiness", "neu": "neutral",
-    "sad": "sadness", "surprised": "surprise",
-}  # fmt: skip
-
 _SHEMO_CODES = {"A": "anger", "H": "happiness", "S": "sadness", "W": "surprise", "F": "fear", "N": "neutral"}
-
-
-def canonical_emotion(name: str) -> str | None:
-    """Canonical name of an emotion, or None if it is not known.
-
-    >>> canonical_emotion(" Angry "), canonical_emotion("envy")
-    ('anger', None)
-    """
-    name = name.strip().lower()
-    name = SYNONYMS.get(name, name)
-    return name if name in EMOTIONS else None
 
 
 def _known_emotion(name: object, where: str) -> str:

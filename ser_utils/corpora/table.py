@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_utils import EMOTIONS, SerError, listed
-from ser_utils.corpora.cards import CORPORA, Corpus, card, default_folder, label
+from ser_utils import SerError, emotions_among, listed
+from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, default_folder, label
+from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
 from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
 
@@ -30,7 +32,7 @@ _LABELS = ("filename", *SHEMO_JSON)
 
 def load(
     corpus: str | Path, data: str | Path | None = None, *,
-    labels: str = "filename", strict: bool = False, decode: bool = False,
+    labels: str | Path | Mapping[str, str | None] = "filename", strict: bool = False, decode: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Read a corpus into a clips table.
 
@@ -41,9 +43,10 @@ def load(
         `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them.
     data : str or Path, optional
         Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default; not with a table.
-    labels : {"filename", "shemo_json", "modified"}
-        ShEMO only: labels from the file names, from `shemo.json` or from `modified_shemo.json`, a file in the folder,
-        in `shemo_metadata` beside it, or beside it.
+    labels : mapping of str to str, path, or {"filename", "shemo_json", "modified"}
+        A map from labels to the emotions that they stand for (None leaves clips out), or the path of a table of two
+        columns that holds one. ShEMO has three sets of labels: those of the file names, of `shemo.json`, or of
+        `modified_shemo.json`, a file in the folder, in `shemo_metadata` beside it, or beside it.
     strict : bool
         Raise instead of warn when a recording cannot be used.
     decode : bool
@@ -52,7 +55,7 @@ def load(
     Returns
     -------
     DataFrame
-        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical), `gender` ("female", "male" or None), `text`
+        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical, or a corpus's own), `gender` ("female", "male" or None), `text`
         (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip. `attrs["skipped"]` lists the paths
         left out, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
 
@@ -70,16 +73,21 @@ def load(
     import pandas as pd
 
     known = card(corpus)
+    own: dict[str, str] = {}
+    if not isinstance(labels, str) or labels.lower().endswith(TABLE_ENDINGS):
+        own, labels = label_map(labels), "filename"
     if labels not in _LABELS:
-        raise SerError(f"labels='{labels}' is not one of {', '.join(_LABELS)}.")
+        raise SerError(f"labels='{labels}' is not one of {', '.join(_LABELS)}, nor a table of labels (.csv).")
     if labels != "filename" and known.name != "shemo":
         raise SerError(f"labels='{labels}' exists for shemo only; leave it out for {known.name}.")
     if str(corpus) in CORPORA:
         folder = _folder(known, data)
-        rows, skipped, notes = *parse(known, folder, labels), []
+        rows, skipped = parse(known, folder, labels)
+        emotions, notes = translate([row["emotion"] for row in rows], own)
+        rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
         source = str(folder)
     else:
-        rows, skipped, notes = parse_list(Path(corpus).expanduser())
+        rows, skipped, notes = parse_list(Path(corpus).expanduser(), own)
         source = str(corpus)
 
     readable = []
@@ -98,8 +106,9 @@ def load(
             raise SerError(f"{message} Remove them, or run without strict.")
         warnings.warn(message, stacklevel=2)
     if not readable:
-        own = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
-        expected = own if str(corpus) in CORPORA else "a row for every recording"
+        expected = "a row for every recording"
+        if str(corpus) in CORPORA:
+            expected = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
         raise SerError(f"No readable recordings of {known.title} in {source}: expected {expected}.")
 
     clips = pd.DataFrame(readable, columns=list(COLUMNS)).sort_values("clip", ignore_index=True)
@@ -243,4 +252,4 @@ def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
     distance = np.abs(np.log(clips["duration"].clip(lower=1e-3) / seconds))
     ordered = clips.assign(place=place, distance=distance).sort_values(["place", "distance", "clip"])
     chosen = ordered.groupby("emotion").head(1).set_index("emotion", drop=False)
-    return chosen.loc[[e for e in EMOTIONS if e in chosen.index], list(clips.columns)].reset_index(drop=True)
+    return chosen.loc[emotions_among(chosen.index), list(clips.columns)].reset_index(drop=True)

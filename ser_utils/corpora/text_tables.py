@@ -7,6 +7,7 @@ import csv
 import io
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,30 +65,42 @@ def read_table(
     for mark, kind in _OTHER_FILES.items():
         if content.startswith(mark):
             raise SerError(f"{table} cannot be read as a table: it is {kind}; save it as CSV (UTF-8).")
-    codec = _codec(content)
-    if codec:
-        try:
-            return _parse(content.decode(codec), table, needed, synonyms or {})
-        except UnicodeDecodeError:
-            pass
-    best = None
-    for page in _CODE_PAGES:
-        try:
-            text = content.decode(page)
-        except UnicodeDecodeError:
-            continue
-        frame, notes = _parse(text, table, needed, synonyms or {})
+    readings = _readings(content, table)
+    codec, text = next(iter(readings.items()))
+    if codec.startswith("utf"):
+        return _parse(text, table, needed, synonyms or {})
+    found = {page: _parse(text, table, needed, synonyms or {}) for page, text in readings.items()}
+
+    def rank(page: str) -> tuple[int, int]:
+        frame = found[page][0]
         telling = [line for line, row in zip(frame.index, frame.to_numpy(), strict=True) if not "".join(row).isascii()]
-        rank = fits(frame.loc[telling]), -_oddities(text)
-        if best is None or rank > best[0]:
-            note = f"{table.name} is not in UTF-8 and was read as {page.replace('cp', 'Windows-')}"
-            best = rank, (frame, [note, *notes])
-    if best is None:
+        return fits(frame.loc[telling]), -_oddities(readings[page])
+
+    page = max(found, key=rank)
+    frame, notes = found[page]
+    return frame, [f"{table.name} is not in UTF-8 and was read as {page.replace('cp', 'Windows-')}", *notes]
+
+
+def decoded(table: Path) -> str:
+    """Content of a text file in UTF-8, UTF-16 or the Windows code page that makes the most usual words of it."""
+    return min(_readings(table.read_bytes(), table).values(), key=_oddities)
+
+
+def _readings(content: bytes, table: Path) -> dict[str, str]:
+    """The text by encoding: in one that is certain, else in every Windows code page that has these bytes."""
+    with suppress(UnicodeDecodeError):
+        codec = _codec(content)
+        return {codec: content.decode(codec)}
+    readings = {}
+    for page in _CODE_PAGES:
+        with suppress(UnicodeDecodeError):
+            readings[page] = content.decode(page)
+    if not readings:
         raise SerError(f"{table} cannot be read as a table: its encoding is not known; save it as CSV (UTF-8).")
-    return best[1]
+    return readings
 
 
-def _codec(content: bytes) -> str | None:
+def _codec(content: bytes) -> str:
     """UTF-8, UTF-16 or UTF-32 by the mark at the beginning, or by every second byte being zero."""
     for mark, codec in _MARKS.items():
         if content.startswith(mark):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ser_utils import EMOTIONS, SerError, features
+from ser_utils import SerError, emotions_among, features
 from ser_utils.evaluation.predictions import name_rows, validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 
@@ -81,7 +81,7 @@ def cross_validate(
         raise SerError("folds must be a Series of fold by clip, as evaluation.folds returns it")
     if pd.isna(fold).any():
         raise SerError(f"segments, {name_rows(segments.index[pd.isna(fold)])}: the clip has no fold")
-    names = [emotion for emotion in EMOTIONS if emotion in set(clips["emotion"])]
+    names = emotions_among(clips["emotion"])
     emotion, speaker = rows["emotion"].to_numpy(dtype=object), rows["speaker"].to_numpy(dtype=object)
     takes_groups = "groups" in inspect.signature(estimator.fit).parameters
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from ser_utils import EMOTIONS, SerError, listed
+from ser_utils import EMOTIONS, SerError, emotions_among, listed
 from ser_utils.evaluation.intervals import confusions_by_unit
 
 COLUMNS = ("system", "seed", "fold", "clip", "speaker", "emotion")
@@ -28,8 +28,9 @@ def name_rows(rows: Iterable) -> str:
 
 
 def emotions_of(predictions: pd.DataFrame) -> list[str]:
-    """Emotions with a probability column, in canonical order."""
-    return [emotion for emotion in EMOTIONS if emotion in predictions.columns]
+    """Emotions with a probability column, in canonical order; columns of floats may be emotions of the corpus's own."""
+    floats = predictions.select_dtypes("floating").columns
+    return emotions_among(name for name in predictions.columns if name in EMOTIONS or name in floats)
 
 
 def validate(predictions: pd.DataFrame) -> pd.DataFrame:

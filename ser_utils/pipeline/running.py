@@ -94,6 +94,9 @@ def run(
     if encoder and Path(encoder).expanduser().is_dir():
         wanted["encoder"] = _absolute(encoder)  # notebooks work in another folder
 
+    if str(wanted.get("labels")).lower().endswith(corpora.TABLE_ENDINGS):
+        wanted["labels"] = _absolute(str(wanted["labels"]))
+
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
     workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
     with _alone(workspace):

@@ -209,6 +209,8 @@ class Workspace:
 def _name(corpus: str, encoder: str | None, labels: str | None) -> str:
     """Name a workspace after its corpus and what differs from the usual: "nemo", "mine-3f2a9c+wavlm"."""
     special = [labels] if labels not in (None, USUAL["labels"]) else []
+    if labels and labels.lower().endswith(corpora.TABLE_ENDINGS):  # a map of labels
+        special = [f"{Path(labels).stem}-{digest(Path(labels).expanduser().resolve())[:6]}"]
     if encoder not in (None, USUAL["encoder"]):
         path = Path(encoder).expanduser()
         special.append(f"{path.resolve().name}-{digest(str(path.resolve()))[:6]}" if path.is_dir() else encoder)

@@ -18,10 +18,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ser_utils import EMOTIONS
+from ser_utils import EMOTIONS, emotions_among
+
+
+class _Looks(dict[str, str]):
+    """Looks of the canonical emotions; those that a corpus brings share one more."""
+
+    other: str
+
+    def __missing__(self, name: str) -> str:
+        return self.other
+
 
 #: By arousal, lowest first: emotions that are often confused stand side by side. ShEMO's six get the strongest colours.
-EMOTION_COLOURS: dict[str, str] = {
+EMOTION_COLOURS = _Looks({
     "boredom": "#999999",
     "calm": "#56B4E9",
     "sadness": "#0072B2",
@@ -31,11 +41,14 @@ EMOTION_COLOURS: dict[str, str] = {
     "anger": "#D55E00",
     "fear": "#CC79A7",
     "surprise": "#009E73",
-}
+})
+EMOTION_COLOURS.other = "#C4C4C4"
 #: Repeats the colour in scatter and line plots.
-EMOTION_MARKERS: dict[str, str] = dict(zip(EMOTIONS, "^XPpvosDd", strict=True))
+EMOTION_MARKERS = _Looks(zip(EMOTIONS, "^XPpvosDd", strict=True))
+EMOTION_MARKERS.other = "*"
 #: Repeats the colour in bars: only the emotions that ShEMO lacks are hatched, so that six colours stay plain.
-EMOTION_HATCHES: dict[str, str] = dict.fromkeys(EMOTIONS, "") | {"boredom": "..", "calm": "///", "disgust": "xx"}
+EMOTION_HATCHES = _Looks(dict.fromkeys(EMOTIONS, "") | {"boredom": "..", "calm": "///", "disgust": "xx"})
+EMOTION_HATCHES.other = "++"
 #: Gender is shown by lightness, never by a colour of the emotions.
 GENDER_GREYS: dict[str, str] = {"female": "#B0B0B0", "male": "#4D4D4D", "unknown": "#E5E5E5"}
 INK, PAPER_GREY, BLUE, VERMILION = "#222222", "#8C8C8C", "#0072B2", "#D55E00"
@@ -87,9 +100,9 @@ def use_style() -> None:
 
 
 def emotion_order(values: Iterable[str]) -> list[str]:
-    """The emotions that occur among `values`, from the lowest arousal to the highest, as every figure lists them."""
-    present = set(values)
-    return [name for name in EMOTION_COLOURS if name in present]
+    """The emotions among `values`, from the lowest arousal to the highest, as every figure lists them; then others."""
+    present = emotions_among(values)
+    return [name for name in EMOTION_COLOURS if name in present] + [name for name in present if name not in EMOTION_COLOURS]
 
 
 def display_name(system: str, *, encoder: str = "encoder") -> str:

@@ -127,3 +127,129 @@ MISSHAPEN = [
 @pytest.mark.parametrize(("content", "message"), [row[1:] for row in MISSHAPEN], ids=[row[0] for row in MISSHAPEN])
 def test_a_misshapen_table_is_refused_with_its_line_and_the_cause(write, content, message):
     refused(write(content), message)
+
+
+# ------------------------------------------------------------------------------------------------------- labels
+
+
+def labelled(write, *labels, **options):
+    """Emotions of a table with these labels, spread over two speakers; and what was said."""
+    files = [f"{number}.wav" for number in range(len(labels))]
+    rows = [f'{file},"{label}",{("anna", "ben")[i % 2]}' for i, (file, label) in enumerate(zip(files, labels, strict=True))]
+    table = write("\n".join(["path,emotion,speaker", *rows]), files=files)
+    clips = corpora.load(table, **options)
+    numbers = clips["clip"].astype(int).sort_values().index
+    return list(clips["emotion"][numbers]), clips.attrs["notes"]
+
+
+NINE = "anger boredom calm disgust fear happiness neutral sadness surprise".split()
+#: Whose labels; the labels; what they stand for.
+KNOWN = [
+    ("CREMA-D", "ANG DIS FEA HAP NEU SAD", "anger disgust fear happiness neutral sadness"),
+    ("IEMOCAP", "ang hap exc sad neu fea sur dis", "anger happiness happiness sadness neutral fear surprise disgust"),
+    ("TESS", "angry disgust fear happy neutral ps sad", "anger disgust fear happiness neutral surprise sadness"),
+    ("TESS's folders", "Angry Pleasant_surprise pleasant_surprised", "anger surprise surprise"),
+    ("MELD", "anger disgust fear joy neutral sadness surprise", "anger disgust fear happiness neutral sadness surprise"),
+    ("EMO-DB's letters", "W L E A F T N", "anger boredom disgust fear happiness sadness neutral"),
+    ("ShEMO's letters", "A H S W F N", "anger happiness sadness surprise fear neutral"),
+    ("SAVEE", "a d f h n sa su", "anger disgust fear happiness neutral sadness surprise"),
+    ("RAVDESS's numbers", "01 02 03 04 05 06 07 08", "neutral calm happiness sadness anger fear disgust surprise"),
+    ("German", "Ärger Wut Langeweile Ekel Angst Freude neutral Trauer Überraschung",
+     "anger anger boredom disgust fear happiness neutral sadness surprise"),
+    ("German without its letters", "Aerger aengstlich froehlich Ueberraschung", "anger fear happiness surprise"),
+    ("Polish", "złość gniew nuda wstręt strach radość neutralny smutek zaskoczenie",
+     "anger anger boredom disgust fear happiness neutral sadness surprise"),
+    ("Turkish", "Öfke kızgın SAKİN tiksinti korku mutlu nötr üzgün şaşkın",
+     "anger anger calm disgust fear happiness neutral sadness surprise"),
+    ("Persian", "خشم آرام نفرت ترس شادی خنثی غم تعجب", "anger calm disgust fear happiness neutral sadness surprise"),
+    ("Persian on an Arabic keyboard", "خنثي شادي بي‌حوصلگي", "neutral happiness boredom"),
+    ("Urdu", "غصہ خوف خوشی غیرجانبدار اداسی حیرت", "anger fear happiness neutral sadness surprise"),
+    ("capitals, blanks, marks", "ANGER| Fear |sad\u200fness|\ufeffcalm", "anger fear sadness calm"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("labels", "emotions"), [row[1:] for row in KNOWN], ids=[row[0] for row in KNOWN])
+def test_usual_codes_and_words_stand_for_the_nine_emotions_and_are_said(write, labels, emotions):
+    given, expected = labels.split("|") if "|" in labels else labels.split(), emotions.split()
+    found, notes = labelled(write, *given)
+    assert found == expected
+    (said,) = [note for note in notes if note.startswith("labels:")] or [""]
+    for label, emotion in zip(given, expected, strict=True):
+        label = label.strip(" \ufeff").replace("\u200f", "").replace("\u200c", "")
+        assert f"{label} → {emotion}" in said or label.lower() == emotion
+
+
+def test_other_names_stay_classes_of_their_own_and_likely_misspellings_are_asked_about(write):
+    found, notes = labelled(write, "Contempt", "fru", "contempt", "angre", "anger")
+    assert found == ["contempt", "fru", "contempt", "angre", "anger"]
+    assert notes == ["classes of their own: angre (1, is anger meant?), contempt (2), fru (1); labels= maps them to others"]
+
+
+def test_letters_that_two_corpora_use_differently_are_left_as_they_are(write):
+    found, notes = labelled(write, "A", "F", "W", "N")
+    assert found == ["a", "f", "w", "n"] and "EMO-DB or ShEMO" in notes[0]
+
+
+MAPS = {
+    "a mapping": {"FRU": "anger", "xxx": None, "01": "contempt"},
+    "a table": "label,emotion\nfru,Wut\nxxx,\n01,contempt\n",
+    "a table without a header": "fru,ang\nxxx,\n01,contempt\n",
+    "semicolons in UTF-16": "label;emotion\nfru;anger\nxxx;\n01;contempt\n".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("given", MAPS.values(), ids=MAPS)
+def test_a_map_of_labels_wins_over_what_is_usual_and_may_leave_labels_out(write, tmp_path, given):
+    own = given if isinstance(given, dict) else write(given, name="map.csv", files=())
+    found, notes = labelled(write, "fru", "01", "xxx", "ang", labels=own)
+    assert found == ["anger", "contempt", "anger"]
+    assert "left out by labels=: xxx (1)" in notes
+    assert "labels: 01 → contempt, ang → anger, fru → anger" in notes
+
+
+def test_a_map_of_labels_serves_corpora_by_name_too():
+    clips = corpora.load("demo", labels={"surprise": "fear", "neutral": None})
+    assert set(clips["emotion"]) == {"anger", "fear", "happiness", "sadness"}
+
+
+def test_labels_that_cannot_be_used_are_refused_with_their_lines(write, tmp_path):
+    refused(write(PLAIN.replace("fear", "  ")), "line 3: the emotion is empty")
+    refused(write(PLAIN.replace("fear", "NaN").replace("anger", "?")), "lines 2, 3: the emotion is empty or not known .'\\?' or 'NaN'")
+    refused(write(PLAIN.replace("fear", "duration")), "'duration' is called like a column of a table")
+    table = write(PLAIN)
+    refused(table, "No file .*gone.csv: labels= takes a table of two columns", labels=tmp_path / "gone.csv")
+    (tmp_path / "map.csv").write_text("a,b,c\n")
+    refused(table, "'a,b,c' is not a label and an emotion", labels=str(tmp_path / "map.csv"))
+    refused(table, "'names' is not one of filename, shemo_json, modified, nor a table", labels="names")
+
+
+def test_a_corpus_with_an_emotion_of_its_own_is_scored_and_drawn(write):
+    from ser_utils import analysis, audio, evaluation, plots
+
+    labels = ("contempt", "anger", "fear")
+    rows = [f"{s}{e}{i}.wav,{e},s{s}" for s in range(4) for e in labels for i in range(2)]
+    clips = corpora.load(write("\n".join(["path,emotion,speaker", *rows]), files=[row.split(",")[0] for row in rows]))
+    segments = audio.cut_segments(clips, seconds=None)
+    from sklearn.dummy import DummyClassifier
+
+    folds = evaluation.folds(clips)
+    predictions = evaluation.cross_validate(
+        DummyClassifier(strategy="uniform", random_state=0), np.zeros((24, 1)), segments, clips, folds=folds,
+        system="majority", progress=False,
+    )  # fmt: skip
+    names = ["anger", "fear", "contempt"]
+    assert evaluation.emotions_of(predictions) == names
+    # A part without clips of it keeps its column.
+    part = predictions[predictions["emotion"] != "contempt"]
+    assert evaluation.emotions_of(part) == names
+    scores = evaluation.scores(predictions, resamples=50).set_index("metric")["value"]
+    assert 0 <= scores["recall_contempt"] <= 1 and {"uar", "recall_anger"} <= set(scores.index)
+    confusion = evaluation.confusion(predictions)
+    assert list(confusion.index) == names
+    pairs = analysis.confusion_pairs(confusion)
+    assert pairs["arousal"].isna().sum() == 2 and np.isfinite(analysis.mantel(pairs.head(3), "rate")[0])
+    assert plots.emotion_order(predictions.columns) == ["anger", "fear", "contempt"]
+    assert plots.EMOTION_COLOURS["contempt"] not in [plots.EMOTION_COLOURS[name] for name in NINE]
+    ax = plots.emotion_counts(clips)
+    assert "contempt" in [label.get_text() for label in (*ax.get_xticklabels(), *ax.get_yticklabels())]
+    assert list(corpora.examples(clips)["emotion"]) == names

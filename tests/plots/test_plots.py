@@ -121,7 +121,7 @@ def test_emotions_that_look_alike_to_a_colour_blind_reader_differ_in_hatch():
 def test_emotions_are_listed_by_arousal_and_only_those_present():
     by_arousal = sorted(EMOTIONS, key=lambda name: analysis.VALENCE_AROUSAL[name][1])
     assert plots.emotion_order(EMOTIONS) == by_arousal
-    assert plots.emotion_order(["anger", "sadness", "anger", "unknown"]) == ["sadness", "anger"]
+    assert plots.emotion_order(["envy", "clip", "anger", "sadness", "anger", "awe"]) == ["sadness", "anger", "awe", "envy"]
 
 
 def test_every_system_of_the_design_has_a_name_of_its_own():

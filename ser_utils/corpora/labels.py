@@ -1,0 +1,150 @@
+"""Labels of emotions: codes of well-known corpora and words of several languages, and the canonical names they stand for."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ser_utils import COLUMN_NAMES, EMOTIONS, SerError
+from ser_utils.corpora.spelling import cleaned, skeleton
+from ser_utils.corpora.text_tables import decoded
+
+# Codes of CREMA-D, IEMOCAP, TESS and MELD, and words in English, German, Polish, Turkish, Persian and Urdu. IEMOCAP's
+# excitement counts as happiness, as is usual on that corpus. Case, accents, blanks and look-alike letters do not matter.
+_WORDS = {
+    "anger": "anger angry ang rage mad Wut wütend Ärger verärgert Zorn zornig złość zły złościć gniew öfke öfkeli kızgın "
+    "kızgınlık sinirli خشم خشمگین عصبانی عصبانیت غصہ غصے ناراض",
+    "boredom": "boredom bored bor Langeweile gelangweilt nuda znudzenie znudzony sıkılma sıkılmış can_sıkıntısı کسالت "
+    "بی_حوصلگی بی_حوصله ملال بوریت بیزاری",
+    "calm": "calm calmness Ruhe ruhig gelassen spokój spokojny sakin sakinlik huzurlu آرام آرامش پرسکون سکون",
+    "disgust": "disgust disgusted dis disg Ekel angeekelt wstręt obrzydzenie odraza tiksinti tiksinme iğrenme انزجار تنفر "
+    "نفرت چندش گھن کراہت",
+    "fear": "fear fearful fea afraid scared anxiety anxious Angst ängstlich Furcht strach lęk korku korkmuş korkulu ترس "
+    "ترسیده وحشت خوف ڈر",
+    "happiness": "happiness happy hap joy joyful exc excited excitement Freude fröhlich glücklich radość radosny szczęście "
+    "szczęśliwy mutlu mutluluk sevinç neşe neşeli شادی شاد خوشحال خوشحالی خوشی خوش",
+    "neutral": "neutral neu neutrality normal neutralny neutralność neutralna nötr tarafsız خنثی عادی بی_طرف معمولی نیوٹرل "
+    "غیرجانبدار",
+    "sadness": "sadness sad Trauer traurig Traurigkeit smutek smutny smutna üzgün üzüntü hüzün mutsuz غم غمگین ناراحت ناراحتی "
+    "اندوه اداس اداسی دکھ دکھی",
+    "surprise": "surprise surprised sur surp ps pleasant_surprise pleasant_surprised Überraschung überrascht Erstaunen "
+    "zaskoczenie zaskoczony zdziwienie zdziwiony şaşkın şaşkınlık şaşırmış sürpriz تعجب متعجب شگفتی حیرت حیرانی حیران",
+}
+# Letters and numbers mean something in a set only: F is fear in ShEMO and Freude in EMO-DB.
+_SETS = {
+    "EMO-DB": {"w": "anger", "l": "boredom", "e": "disgust", "a": "fear", "f": "happiness", "t": "sadness", "n": "neutral"},
+    "ShEMO": {"a": "anger", "h": "happiness", "s": "sadness", "w": "surprise", "f": "fear", "n": "neutral"},
+    "SAVEE": {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise"},
+    "RAVDESS": {"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness", "05": "anger", "06": "fear",
+                "07": "disgust", "08": "surprise"},
+}  # fmt: skip
+_HEADS = {"label", "labels", "name", "from", "code", "original", "class"}
+
+
+def _key(label: str) -> str:
+    # German's umlauts are often spelled out, as in "Ueberraschung".
+    plain = skeleton(label).replace("ue", "u").replace("ae", "a").replace("oe", "o")
+    return "".join(letter for letter in plain if letter not in " _-'’.")
+
+
+_EMOTION_OF = {_key(word): emotion for emotion, words in _WORDS.items() for word in words.split()}
+
+
+def canonical_emotion(name: str) -> str | None:
+    """Canonical name of an emotion, or None if it is not known.
+
+    >>> canonical_emotion(" Angry "), canonical_emotion("Überraschung"), canonical_emotion("envy")
+    ('anger', 'surprise', None)
+    """
+    return _EMOTION_OF.get(_key(name))
+
+
+def translate(labels: Iterable[str], own: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Find the emotion that each label of a corpus stands for.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        The labels of all clips, none of them empty.
+    own : mapping of str to str
+        The reader's own map, which wins; from `label_map`.
+
+    Returns
+    -------
+    dict
+        Label → canonical emotion; a label that stands for none is a class of its own, in lower case; "" leaves the clip
+        out.
+    list of str
+        What was mapped and what not, for people.
+
+    Raises
+    ------
+    SerError
+        If a class would be called like a column of a table.
+    """
+    counts = Counter(labels)
+    given = {_key(label): emotion for label, emotion in own.items()}
+    rest = {label for label in counts if _key(label) not in given}
+    codes, note = _code_set(rest)
+    found = {}
+    for label in counts:
+        plain = cleaned(label)
+        emotion = given[_key(label)] if label not in rest else codes.get(plain.lower()) or canonical_emotion(label)
+        found[label] = plain.lower() if emotion is None else emotion
+        if found[label] in COLUMN_NAMES:
+            raise SerError(f"the emotion '{plain}' is called like a column of a table: give it another name, by labels=.")
+    notes = [note] if note else []
+    if dropped := [f"{cleaned(label)} ({counts[label]})" for label in sorted(counts) if not found[label]]:
+        notes.append(f"left out by labels=: {', '.join(dropped)}")
+    if changed := [label for label in sorted(counts) if found[label] not in (label, cleaned(label).lower(), "")]:
+        notes.append("labels: " + ", ".join(f"{cleaned(label)} → {found[label]}" for label in changed))
+    strange: Counter[str] = Counter()
+    for label, emotion in found.items():
+        strange[emotion] += counts[label] * (emotion not in EMOTIONS and emotion != "")
+    if kept := [f"{emotion} ({count}{_meant(emotion)})" for emotion, count in sorted(strange.items()) if count]:
+        notes.append(f"classes of their own: {', '.join(kept)}; labels= maps them to others")
+    return found, notes
+
+
+def _code_set(labels: set[str]) -> tuple[dict[str, str], str]:
+    """The one set of codes that these labels come from, if they are codes; and what to say of it."""
+    codes = {cleaned(label).lower() for label in labels}
+    known = {name: codes_of for name, codes_of in _SETS.items() if codes and codes <= set(codes_of)}
+    meanings = {tuple(codes_of[code] for code in sorted(codes)) for codes_of in known.values()}
+    if len(meanings) == 1:
+        return next(iter(known.values())), f"labels are read as the codes of {' and '.join(known)}"
+    return {}, f"labels may be the codes of {' or '.join(known)}, so they are left as they are" if known else ""
+
+
+def _meant(emotion: str) -> str:
+    near = difflib.get_close_matches(emotion, EMOTIONS, 1, 0.8)
+    return f", is {near[0]} meant?" if near else ""
+
+
+def label_map(labels: Mapping[str, str | None] | str | Path) -> dict[str, str]:
+    """Read a map of labels: a mapping, or the path of a text table with two columns, the label and what it stands for.
+
+    An emotion that is empty or None leaves the clips of that label out. Names of emotions may be any that are known.
+
+    Raises
+    ------
+    SerError
+        If there is no such file, or a line has more or fewer than two fields.
+    """
+    if isinstance(labels, Mapping):
+        pairs = [(str(label), emotion or "") for label, emotion in labels.items()]
+    else:
+        path = Path(labels).expanduser()
+        if not path.is_file():
+            raise SerError(f"No file {path}: labels= takes a table of two columns, the label and the emotion.")
+        text = decoded(path)
+        mark = max(",;\t", key=text.count)
+        rows = [[cleaned(field) for field in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if row]
+        if wrong := [row for row in rows if len(row) != 2]:
+            raise SerError(f"{path}: '{mark.join(wrong[0])}' is not a label and an emotion, such as 'frustrated{mark}anger'.")
+        pairs = [(row[0], row[1]) for row in rows if row[0].lower() not in _HEADS or row is not rows[0]]
+    return {label: canonical_emotion(emotion) or cleaned(emotion).lower() for label, emotion in pairs}
