@@ -43,8 +43,8 @@ class Workspace:
     ----------
     label, slug : str
         The corpus in figures and captions, such as "demo (synthetic)"; name of its folders.
-    tables, figures, reports, cache : Path
-        Folders of tables, figures, executed notebooks, and features.
+    tables, figures, reports, cache, trained : Path
+        Folders of tables, figures, executed notebooks, features, and predictions of trained folds.
     scores : Path
         The file `scores.csv`.
     """
@@ -64,6 +64,7 @@ class Workspace:
         self.figures = self.reports / "figures"
         self.scores = self.reports / "scores.csv"
         self.cache = self.root / "data" / "interim" / "features"
+        self.trained = self.root / "data" / "interim" / "predictions"
         self._scores: list[pd.DataFrame] = []
 
     def __repr__(self) -> str:
