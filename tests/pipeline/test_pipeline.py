@@ -362,7 +362,8 @@ def test_two_notebooks_that_share_no_table_run_side_by_side_and_share_the_cores(
     write_notebook(place / "notebooks", "04_fourth", "# Fourth", PARAMETERS + "jobs = 2", OPEN, "print('jobs:', jobs)",
                    "work.table('late')", reads=["late"])  # fmt: skip
     write_notebook(place / "notebooks", "03_third", "# Third", PARAMETERS + "jobs = 2", OPEN,
-                   MEET.format(own=marks[1], other=marks[0]), "work.save_table(pd.DataFrame({'a': [1]}), 'late')", writes=["late"])  # fmt: skip
+                   MEET.format(own=marks[1], other=marks[0]), "work.save_table(pd.DataFrame({'a': [1]}), 'late')",
+                   writes=["late"])  # fmt: skip
     ran, skipped = rerun()
     assert ran == ["02_second", "03_third", "04_fourth"] and skipped == ["01_first"]
     said = {name: printed(reports(place) / f"{name}.ipynb") for name in ran}
