@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_utils import EMOTIONS, SerError, listed
+from ser_utils import EMOTIONS, SerError
 from ser_utils.corpora.labels import canonical_emotion, translate
 from ser_utils.corpora.parsers import gender_of
 from ser_utils.corpora.spelling import cleaned, skeleton
@@ -64,8 +64,20 @@ def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list
     for name in frame.columns:
         if name not in ("start", "end") and _POSITION.fullmatch(name):
             raise SerError(f"{table}: the column {name} may mark stretches: call it start or end, in seconds, or leave it out.")
+    rows, said = rows_of(frame, table, table.parent, labels)
+    return rows, [], notes + said
+
+
+def rows_of(
+    frame: pd.DataFrame, table: object, folder: Path, labels: Mapping[str, str]
+) -> tuple[list[dict], list[str]]:
+    """Turn a table of texts into rows of a clips table, without durations, and what to say of it.
+
+    `frame` has the columns that `parse_list` names and lines as index; `table` is what it is called, `folder` where
+    relative paths begin. Raises SerError as `parse_list` does.
+    """
     entries = frame.to_dict("records")
-    paths = [Path(os.path.abspath(table.parent / entry["path"].strip())) for entry in entries]
+    paths = [Path(os.path.abspath(folder / entry["path"].strip())) for entry in entries]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise SerError(
@@ -85,16 +97,16 @@ def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list
         if not emotion:  # left out by the map of labels
             continue
         if not speaker:
-            raise SerError(f"{table}, line {number}: the speaker is empty; folds are made by speaker.")
+            raise SerError(f"{at(table, [number])}: the speaker is empty; folds are made by speaker.")
         row = {"line": number, "path": str(path), "speaker": speaker, "emotion": emotion, **_stretch(entry, number, table)}
         if row.get("start") is not None or row.get("end") is not None:
             stem = f"{stem}_{round(1000 * (row['start'] or 0))}"
         row["clip"] = entry.get("clip", "").strip() or stem
         rows.append({**row, "gender": gender_of(entry.get("gender", "")), "text": entry.get("text") or None})
-    return rows, [], notes + said
+    return rows, said
 
 
-def _stretch(entry: Mapping[str, str], line: object, table: Path) -> dict[str, float | None]:
+def _stretch(entry: Mapping[str, str], line: object, table: object) -> dict[str, float | None]:
     """`start` and `end` of a row [s], None where nothing is given; nothing if the table has neither column."""
     if "start" not in entry and "end" not in entry:
         return {}
@@ -110,10 +122,9 @@ def _stretch(entry: Mapping[str, str], line: object, table: Path) -> dict[str, f
     return found
 
 
-def _refuse_missing(values: pd.Series, table: Path, advice: str) -> None:
+def _refuse_missing(values: pd.Series, table: object, advice: str) -> None:
     """Raise SerError that names the lines in which a column holds nothing, or a word for it."""
     missing = values[values.map(lambda value: skeleton(value) in MISSING)]
     if len(missing):
         written = " or ".join(f"'{value}'" for value in sorted(set(map(cleaned, missing))))
-        lines = f"line{'s' * (len(missing) > 1)} {listed(missing.index)}"
-        raise SerError(f"{table}, {lines}: the {values.name} is empty or not known ({written}): {advice}.")
+        raise SerError(f"{at(table, missing.index)}: the {values.name} is empty or not known ({written}): {advice}.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ser_utils import SerError
+from ser_utils import SerError, listed
 from ser_utils.corpora.spelling import cleaned, skeleton
 
 #: What programs and people write where nothing is known.
@@ -22,11 +22,11 @@ def at(table: object, lines: Iterable[object]) -> str:
     """Name lines of a table for a message; a line may have a name of its own instead of a number.
 
     >>> at("my.csv", [3]), at("my.csv", [3, 5]), at("talks", ["a.eaf at 1.5 s"])
-    ('my.csv, line 3', 'my.csv, lines 3 and 5', 'talks, a.eaf at 1.5 s')
+    ('my.csv, line 3', 'my.csv, lines 3, 5', 'talks, a.eaf at 1.5 s')
     """
-    names = [str(line) for line in lines]
-    word = f"line{'s' * (len(names) > 1)} " if names[0].isdigit() else ""
-    return f"{table}, {word}{' and '.join(names)}"
+    lines = list(lines)
+    word = f"line{'s' * (len(lines) > 1)} " if isinstance(lines[0], int) else ""
+    return f"{table}, {word}{listed(lines)}"
 
 
 def seconds(text: str) -> float | None:

@@ -73,8 +73,6 @@ def load(
     >>> sorted(set(clips["emotion"]))
     ['anger', 'fear', 'happiness', 'neutral', 'sadness', 'surprise']
     """
-    import pandas as pd
-
     known = card(corpus)
     own: dict[str, str] = {}
     if not isinstance(labels, str) or labels.lower().endswith(TABLE_ENDINGS):
@@ -88,10 +86,25 @@ def load(
         rows, skipped = parse(known, folder, labels)
         emotions, notes = translate([row["emotion"] for row in rows], own)
         rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
-        source = str(folder)
+        source, expected = str(folder), f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
     else:
         rows, skipped, notes = parse_list(Path(corpus).expanduser(), own)
-        source = str(corpus)
+        source, expected = str(corpus), "a row for every recording"
+    return clips_of(rows, skipped, notes, label(corpus), source, expected, strict=strict, decode=decode)
+
+
+def clips_of(
+    rows: list[dict], skipped: list[tuple[str, str]], notes: list[str], name: str, source: str, expected: str, *,
+    strict: bool = False, decode: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Open the recordings of a parser's rows, and make the clips table that `load` returns; `strict`, `decode` as there.
+
+    `rows` of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files that are
+    left out already, `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
+
+    Raises SerError if no recording can be read, some cannot and `strict` is set, or the table is unusable.
+    """
+    import pandas as pd
 
     readable = []
     paths = list(dict.fromkeys(row["path"] for row in rows))
@@ -103,7 +116,7 @@ def load(
             skipped += [(row["path"], problem)] if (row["path"], problem) not in skipped else []
         else:
             readable.append(placed(row, frames, rate, source) | {"sample_rate": rate})
-    if str(corpus) not in CORPORA:
+    if readable and "line" in readable[0]:
         refuse_shared_sound(readable, source)
     if skipped:
         total = len(skipped) + len(readable)
@@ -111,12 +124,9 @@ def load(
         message = f"{len(skipped)} of {total} recordings left out: {named}."
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, stacklevel=3)
     if not readable:
-        expected = "a row for every recording"
-        if str(corpus) in CORPORA:
-            expected = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
-        raise SerError(f"No readable recordings of {known.title} in {source}: expected {expected}.")
+        raise SerError(f"No readable recordings of {name} in {source}: expected {expected}.")
 
     columns = [*COLUMNS[:2], *(["start", "end"] if "start" in readable[0] else []), *COLUMNS[2:]]
     clips = pd.DataFrame(readable, columns=columns).sort_values("clip", ignore_index=True)
@@ -124,11 +134,9 @@ def load(
     clips = clips.astype({"gender": object, "text": object, "duration": float, "sample_rate": int})
     clips[["gender", "text"]] = clips[["gender", "text"]].where(clips[["gender", "text"]].notna(), None)
     _check_table(clips, source)
-    clips.attrs["skipped"] = [path for path, _ in skipped]
-    clips.attrs["corpus"] = label(corpus)
-    clips.attrs["notes"] = notes
+    clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
     for note in notes:
-        print(f"{label(corpus)}: {note}", file=sys.stderr)
+        print(f"{name}: {note}", file=sys.stderr)
     return clips
 
 
@@ -169,7 +177,8 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
     twice = clips.loc[clips["clip"].duplicated(keep=False)]
     if len(twice):
         first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
-        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove copies; in a table, different recordings take names in the column clip"
+        advice = "remove copies; in a table, different recordings take names in the column clip"
+        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: {advice}"
         raise SerError(f"{twice['clip'].nunique()} clip ids occur more than once in {source}, {copies}.")
     for column, reason in (
         ("speaker", "two speakers are needed, since one is tested who was not trained on"),

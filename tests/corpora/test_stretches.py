@@ -83,10 +83,10 @@ REFUSED = [
     ("a negative start", ["long.wav,-1,0.4,anger,anna"], "line 5: start -1 s, end 0.4 s: .* starts at 0 s or later"),
     ("no time", ["long.wav,soon,0.4,anger,anna"], "line 5: the start 'soon' is no time"),
     ("an infinite time", ["long.wav,0,inf,anger,anna"], "line 5: the end 'inf' is no time"),
-    ("an overlap", ["long.wav,3.5,3.9,fear,ben"], "lines 3 and 5: 2.2 to 4 s and 3.5 to 3.9 s of long.wav overlap: keep"),
-    ("a long stretch around short ones", ["long.wav,0,6,fear,ben"], "lines 2 and 5: .*0 to 6 s of long.wav overlap"),
+    ("an overlap", ["long.wav,3.5,3.9,fear,ben"], "lines 3, 5: 2.2 to 4 s and 3.5 to 3.9 s of long.wav overlap: keep"),
+    ("a long stretch around short ones", ["long.wav,0,6,fear,ben"], "lines 2, 5: .*0 to 6 s of long.wav overlap"),
     ("a stretch twice under two emotions", ["long.wav,4,6,fear,ben"],
-     r"lines 4 and 5: .*overlap with two emotions \(sadness, fear\): keep"),
+     r"lines 4, 5: .*overlap with two emotions \(sadness, fear\): keep"),
     ("a stretch twice under two speakers", ["long.wav,4,6,sadness,cem"], r"overlap with two speakers \(ben, cem\)"),
 ]  # fmt: skip
 
@@ -217,9 +217,9 @@ SHARED = [
     ("a file under two emotions", ["a.wav,anger,anna", "a.wav,fear,anna"],
      r"more than once with two emotions \(anger, fear\)"),
     ("a copy under two emotions", ["a.wav,anger,anna", "copy.wav,fear,anna", "same_size.wav,fear,ben"],
-     r"lines 2 and 3: \S+a.wav and \S+copy.wav hold the same sound with two emotions \(anger, fear\)"),
+     r"lines 2, 3: \S+a.wav and \S+copy.wav hold the same sound with two emotions \(anger, fear\)"),
     ("a copy under two speakers", ["a.wav,anger,anna", "same_size.wav,fear,ben", "copy.wav,anger,cem"],
-     r"lines 2 and 4: .*two speakers \(anna, cem\)"),
+     r"lines 2, 4: .*two speakers \(anna, cem\)"),
     ("a copy with the same emotion and speaker", ["a.wav,anger,anna", "copy.wav,anger,anna", "same_size.wav,fear,ben"], None),
     ("files of one size", ["a.wav,anger,anna", "same_size.wav,fear,ben"], None),
     ("files without sound", ["quiet1.wav,anger,anna", "quiet2.wav,fear,ben"], None),
@@ -241,5 +241,5 @@ def test_a_copy_of_a_file_is_found_among_stretches_too(tmp_path):
     rows = ["a.wav,0,0.1,anger,anna", "copy.wav,0.1,0.2,fear,anna", "same_size.wav,,,fear,ben"]
     header = "path,start,end,emotion,speaker"
     assert len(corpora.load(copies_of(tmp_path, *rows, header=header))) == 3
-    with pytest.raises(SerError, match="lines 3 and 5: .* hold the same sound with two emotions"):
+    with pytest.raises(SerError, match="lines 3, 5: .* hold the same sound with two emotions"):
         corpora.load(copies_of(tmp_path, *rows, "a.wav,0.15,0.25,anger,anna", header=header))
