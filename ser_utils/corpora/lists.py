@@ -91,13 +91,13 @@ def rows_of(
     unmapped = frame["emotion"][~frame["emotion"].map(cleaned).isin(labels)]
     _refuse_missing(unmapped, table, f"give one of {', '.join(EMOTIONS)}, a name of your own, or a map by labels=")
     emotions, said = translate(frame["emotion"], labels)
+    speakers = frame["speaker"][frame["emotion"].map(emotions) != ""]
+    _refuse_missing(speakers, table, "name each person, since folds are made by speaker, or leave the rows out")
     rows = []
     for number, entry, path, stem in zip(frame.index, entries, paths, stems, strict=True):
-        emotion, speaker = emotions[entry["emotion"]], entry["speaker"].strip()
+        emotion, speaker = emotions[entry["emotion"]], cleaned(entry["speaker"])
         if not emotion:  # left out by the map of labels
             continue
-        if not speaker:
-            raise SerError(f"{at(table, [number])}: the speaker is empty; folds are made by speaker.")
         row = {"line": number, "path": str(path), "speaker": speaker, "emotion": emotion, **_stretch(entry, number, table)}
         if row.get("start") is not None or row.get("end") is not None:
             stem = f"{stem}_{round(1000 * (row['start'] or 0))}"

@@ -20,6 +20,7 @@ from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, defaul
 from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
 from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
+from ser_utils.corpora.spelling import alike_speakers
 from ser_utils.corpora.stretches import placed, refuse_shared_sound
 
 if TYPE_CHECKING:
@@ -134,9 +135,12 @@ def clips_of(
     clips = clips.astype({"gender": object, "text": object, "duration": float, "sample_rate": int})
     clips[["gender", "text"]] = clips[["gender", "text"]].where(clips[["gender", "text"]].notna(), None)
     _check_table(clips, source)
-    clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
     for note in notes:
         print(f"{name}: {note}", file=sys.stderr)
+    if alike := alike_speakers(clips["speaker"]):
+        warnings.warn(f"{name}: {alike}.", stacklevel=3)
+        notes = [*notes, alike]
+    clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
     return clips
 
 
