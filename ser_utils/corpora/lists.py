@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_utils import EMOTIONS, SerError
+from ser_utils.corpora import places
 from ser_utils.corpora.labels import canonical_emotion, translate
 from ser_utils.corpora.parsers import gender_of
 from ser_utils.corpora.spelling import cleaned, skeleton
@@ -77,17 +78,21 @@ def rows_of(
     relative paths begin. Raises SerError as `parse_list` does.
     """
     entries = frame.to_dict("records")
-    paths = [Path(os.path.abspath(folder / entry["path"].strip())) for entry in entries]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
+    listings: places.Listings = {}
+    found = [places.find(entry["path"], folder, listings) for entry in entries]
+    if missing := [entry["path"] for entry, path in zip(entries, found, strict=True) if path is None]:
+        first = os.path.abspath(folder / missing[0].strip())
         raise SerError(
-            f"{table} names {len(missing)} files that do not exist, the first is {missing[0]}: "
-            f"paths are relative to the table's folder."
+            f"{table} names {len(missing)} files that do not exist, the first is {first}: "
+            f"{places.near(missing[0], folder, listings)}; paths are relative to the table's folder."
         )
-    # Stems make short clip ids; where two folders use the same ones, the paths as written tell them apart.
+    paths = [path for path in found if path is not None]
+    # Stems make short clip ids; where two folders use the same ones, the paths tell them apart.
     stems = [path.stem for path in paths]
     if len(set(stems)) < len(set(paths)):
-        stems = [str(Path(entry["path"].strip()).with_suffix("")) for entry in entries]
+        inside = [path.is_relative_to(os.path.abspath(folder)) for path in paths]
+        names = [path.with_suffix("") for path in paths]
+        stems = [(os.path.relpath(name, folder) if near else str(name)) for name, near in zip(names, inside, strict=True)]
     unmapped = frame["emotion"][~frame["emotion"].map(cleaned).isin(labels)]
     _refuse_missing(unmapped, table, f"give one of {', '.join(EMOTIONS)}, a name of your own, or a map by labels=")
     emotions, said = translate(frame["emotion"], labels)

@@ -89,6 +89,8 @@ def load(
         rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
         source, expected = str(folder), f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
     else:
+        if data is not None:
+            raise SerError(f"--data {data} has no effect with a table: paths in {corpus} are relative to its folder; leave it out.")
         rows, skipped, notes = parse_list(Path(corpus).expanduser(), own)
         source, expected = str(corpus), "a row for every recording"
     return clips_of(rows, skipped, notes, label(corpus), source, expected, strict=strict, decode=decode)
