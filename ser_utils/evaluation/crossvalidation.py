@@ -6,17 +6,22 @@ import inspect
 import itertools
 from collections.abc import Sequence
 from functools import partial
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError, emotions_among, features
+from ser_utils import SerError, emotions_among, features, replacing
 from ser_utils.evaluation.predictions import name_rows, validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
+
+# Packages whose other versions may predict something else.
+_COMPUTE = ("numpy", "scikit-learn", "torch")
 
 
 def cross_validate(
@@ -32,6 +37,7 @@ def cross_validate(
     progress: bool = True,
     text_disjoint: bool = False,
     allow_leaks: bool = False,
+    cache: str | Path | None = None,
 ) -> pd.DataFrame:
     """Train on the other folds and predict this one: out-of-fold predictions of every segment.
 
@@ -53,6 +59,9 @@ def cross_validate(
         As given to `folds`: train on clips that share neither speaker nor text with the tested ones.
     allow_leaks : bool
         Skip `check_folds`, to show what such a mistake does (notebook 08).
+    cache : path, optional
+        Folder that keeps what each job predicted, under a hash of all that it depends on: what another notebook has
+        trained, or this one before it was stopped, is read.
 
     Returns
     -------
@@ -85,26 +94,30 @@ def cross_validate(
     emotion, speaker = rows["emotion"].to_numpy(dtype=object), rows["speaker"].to_numpy(dtype=object)
     takes_groups = "groups" in inspect.signature(estimator.fit).parameters
 
+    content = None if cache is None else _content(X)
     jobs = []
     for seed, number in itertools.product(seeds, np.unique(fold)):
         train = np.flatnonzero(training_rows(fold, number, rows, text_disjoint))
         test = np.flatnonzero(fold == number)
         seeded = clone(estimator)
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
-        jobs.append((seed, number, seeded, train, test))
+        groups = speaker[train] if takes_groups else None
+        file = None if cache is None else Path(cache) / _file_name(content, seeded, train, test, emotion[train], groups, names)
+        jobs.append((seed, number, seeded, train, test, file))
 
     constant = {"y": emotion, "groups": speaker if takes_groups else None, "names": names}
-    finished = features.run(
-        [partial(_run_job, job=job, **constant) for job in jobs], X, n_jobs=min(n_jobs, len(jobs)) if n_jobs > 0 else n_jobs
-    )
-    probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
+    probabilities = {job[:2]: np.load(job[-1]) for job in jobs if job[-1] is not None and job[-1].is_file()}
+    missing = [partial(_run_job, job=job, **constant) for job in jobs if job[:2] not in probabilities]
+    finished = features.run(missing, X, n_jobs=min(n_jobs, max(len(missing), 1)))
+    options = {"total": len(jobs), "initial": len(probabilities), "desc": system, "unit": "fold", "disable": not progress}
+    probabilities |= tqdm(finished, **options)
 
     base = pd.DataFrame({
         "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "start": segments["start"].to_numpy(dtype=float),
         "end": segments["end"].to_numpy(dtype=float), "speaker": speaker, "emotion": emotion,
     })  # fmt: skip
     values = np.zeros((len(seeds), len(base), len(names)))
-    for seed, number, _, _, test in jobs:
+    for seed, number, _, _, test, _ in jobs:
         values[list(seeds).index(seed), test] = probabilities[seed, number]
     result = pd.concat([base.assign(seed=int(seed), system=system) for seed in seeds], ignore_index=True)
     result[names] = values.reshape(-1, len(names))
@@ -122,13 +135,30 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
 
 
+def _content(X: np.ndarray) -> str:  # noqa: N803
+    """Hash of the features, the package's sources and the versions of what computes."""
+    import joblib
+
+    versions = [metadata.version(name) for name in _COMPUTE]
+    return joblib.hash([joblib.hash(X, coerce_mmap=True), features.code_hash(), versions])
+
+
+def _file_name(*depends: object) -> str:
+    import joblib
+
+    return f"{joblib.hash(depends)}.npy"
+
+
 def _run_job(X, *, y, groups, names, job):
-    """Train on some rows and predict others: `(seed, fold), probabilities`."""
-    seed, number, estimator, train, test = job
+    """Train on some rows and predict others, and keep what was predicted: `(seed, fold), probabilities`."""
+    seed, number, estimator, train, test, file = job
     with features.one_thread():
         estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
         judged = estimator.predict_proba(X[test])
     features.give_back_memory()  # or each process keeps the largest of its trainings
     probabilities = np.zeros((len(test), len(names)))
     probabilities[:, [names.index(name) for name in estimator.classes_]] = judged
+    if file is not None:
+        with replacing(file) as temporary:
+            np.save(temporary, probabilities)
     return (seed, number), probabilities

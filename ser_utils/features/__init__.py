@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cluster": ["VARIABLE", "connect", "named", "one_thread", "run"],
+        "cluster": ["VARIABLE", "code_hash", "connect", "named", "one_thread", "run"],
         "extraction": [
             "WHOLE_CLIP_BINS", "crop_from_whole", "extract", "functional_names", "functionals", "log_mel",
             "mel_spectrogram",

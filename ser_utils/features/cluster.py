@@ -120,7 +120,7 @@ def run(jobs: Iterable[Callable], *shared: np.ndarray, n_jobs: int | None = None
     arguments = [_place(array, client) for array in shared]
     # As bytes, a job is unpickled by a worker only: the scheduler would load encoders, and joblib would keep large
     # arguments on one worker, to be lost with it.
-    calls = (delayed(_on_worker)(_code(), cloudpickle.dumps(job), *arguments) for job in jobs)
+    calls = (delayed(_on_worker)(code_hash(), cloudpickle.dumps(job), *arguments) for job in jobs)
     try:
         yield from Parallel(**options, backend=_backend(client), pre_dispatch=_AHEAD)(calls)
     except KilledWorker as error:
@@ -161,7 +161,7 @@ def _place(array: np.ndarray, client: Client) -> bytes | Future:
 def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
     from joblib import parallel_config
 
-    if code != _code():  # what it computes would be filed under an address that stands for other code
+    if code != code_hash():  # what it computes would be filed under an address that stands for other code
         raise SerError(
             f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"
         )
@@ -199,7 +199,7 @@ _client = cache(connect)
 
 
 @cache
-def _code() -> str:
+def code_hash() -> str:
     """Hash of this package's sources, as they are when a process first computes something."""
     sources = sorted(Path(ser_utils.__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

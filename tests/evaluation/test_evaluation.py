@@ -217,6 +217,53 @@ class Reporter(ClassifierMixin, BaseEstimator):
         return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
 
 
+class _Counted(LogisticRegression):
+    """A classifier that writes a file for each fit."""
+
+    def __init__(self, log=None, C=1.0, random_state=None):  # noqa: N803
+        super().__init__(C=C, random_state=random_state)
+        self.log = log
+
+    def fit(self, X, y):  # noqa: N803
+        Path(self.log, f"{time.time_ns()}").touch()
+        return super().fit(X, y)
+
+
+def test_what_was_trained_before_is_read_and_whatever_it_depends_on_trains_again(tmp_path, monkeypatch):
+    clips = make_clips(speakers=4)
+    segments = pd.DataFrame({"clip": clips["clip"], "start": 0.0, "end": 1.0})
+    X = np.random.default_rng(0).normal(size=(len(clips), 3))
+    log = tmp_path / "fits"
+    log.mkdir()
+
+    def fits(X=X, clips=clips, C=1.0, seeds=(0,), cache=tmp_path / "kept"):  # noqa: N803
+        before = len(list(log.iterdir()))
+        table = evaluation.cross_validate(
+            _Counted(str(log), C), X, segments, clips, folds=evaluation.folds(clips), system="any name", seeds=seeds,
+            cache=cache, progress=False,
+        )  # fmt: skip
+        return len(list(log.iterdir())) - before, table
+
+    count, first = fits()
+    assert count == 4
+    count, again = fits()
+    assert count == 0
+    pd.testing.assert_frame_equal(first, again)
+    assert fits(cache=None)[0] == 4
+    assert fits(seeds=(0, 1))[0] == 4  # the new seed only
+    assert fits(C=2.0)[0] == 4
+    assert fits(X=X + 1e-9)[0] == 4
+    swapped = clips.assign(emotion=clips["emotion"].iloc[::-1].to_numpy())
+    assert fits(clips=swapped)[0] == 4
+    next((tmp_path / "kept").iterdir()).unlink()  # a run that was stopped: that fold is trained, the others are read
+    assert sum(fits(**change)[0] for change in ({"seeds": (0, 1)}, {"C": 2.0}, {"X": X + 1e-9}, {"clips": swapped})) == 1
+    monkeypatch.setattr("ser_utils.features.code_hash", lambda: "edited sources")
+    assert fits()[0] == 4
+    version = "another version"
+    monkeypatch.setattr("ser_utils.evaluation.crossvalidation.metadata.version", lambda name: version)
+    assert fits()[0] == 4
+
+
 def test_workers_get_one_thread_the_speakers_as_groups_and_no_copy_of_memory_mapped_features(tmp_path, monkeypatch):
     clips = make_clips(speakers=3)
     X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", "float16", (len(clips), 60_000))

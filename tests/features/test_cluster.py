@@ -377,6 +377,6 @@ def test_a_scheduler_without_workers_is_one_line(tmp_path, monkeypatch, capsys):
 
 def test_a_worker_with_other_code_computes_nothing(two_workers, monkeypatch):
     monkeypatch.setenv(features.VARIABLE, two_workers)
-    monkeypatch.setattr("ser_utils.features.cluster._code", lambda: "other sources")
+    monkeypatch.setattr("ser_utils.features.cluster.code_hash", lambda: "other sources")
     with pytest.raises(SerError, match="is not the code of this run"):
         list(features.run([os.getpid]))
