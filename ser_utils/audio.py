@@ -28,16 +28,17 @@ FRAME, RANGE, QUIET = 0.02, 30.0, -65.0
 _QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise of 16-bit files
 
 
-def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Read a sound file as mono float32.
+def read(recording: str | Path | pd.Series, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Read a sound file, or the clip that a row of a clips table describes, as mono float32.
 
     Channels are averaged. Another rate is converted by soxr. Samples that are not numbers (broken float
     files) become silence, with a warning.
 
     Parameters
     ----------
-    path : str or Path
-        Anything libsndfile reads: WAV, FLAC, Ogg Vorbis or Opus, MP3, AIFF, …
+    recording : str, Path, or row of a clips table
+        Anything libsndfile reads: WAV, FLAC, Ogg Vorbis or Opus, MP3, AIFF, … Of a row (a Series, or a tuple from
+        `itertuples`) with `start` and `end` [s] only that stretch is read, as if it had been cut into a file.
     sample_rate : int
         Rate of the result in Hz.
 
@@ -51,10 +52,20 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     SerError
         If the file is missing, is not audio, or holds no samples.
     """
+    return resample(*decode(recording), sample_rate)
+
+
+def decode(recording: str | Path | pd.Series) -> tuple[np.ndarray, int]:
+    """Read a recording at its own rate: mono float32 of shape (samples,), and the rate in Hz; SerError as from `read`."""
     import soundfile
 
+    path = getattr(recording, "path", recording)
+    start, end = (getattr(recording, name, None) for name in ("start", "end"))
     try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if start is None or end is None or np.isnan([start, end]).any():
+            wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        else:
+            wave, rate = _read_stretch(path, start, end)
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from error
     if wave.shape[0] == 0:
@@ -63,7 +74,21 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     if not np.isfinite(wave).all():
         warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
         wave = np.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0)
-    return resample(wave.mean(axis=1), rate, sample_rate)
+    return wave.mean(axis=1), rate
+
+
+def _read_stretch(path: str | Path, start: float, end: float) -> tuple[np.ndarray, int]:
+    """Samples of shape (samples, channels) between two times [s], and their rate."""
+    import soundfile
+
+    with soundfile.SoundFile(path) as file:
+        first, stop = (round(second * file.samplerate) for second in (start, end))
+        # MP3 and Vorbis decode the first samples after a jump wrongly; GSM cannot jump.
+        begin = max(0, first - file.samplerate // 2) if file.seekable() else 0
+        if begin:
+            file.seek(begin)
+        file.read(first - begin)
+        return file.read(stop - first, dtype="float32", always_2d=True), file.samplerate
 
 
 def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
@@ -214,7 +239,7 @@ def activity(clips: pd.DataFrame) -> pd.DataFrame:
 
     # Threads: reading and resampling leave Python's lock.
     measured = Parallel(n_jobs=2, prefer="threads")(
-        delayed(lambda path: active_stretches(frame_levels(read(path))))(path) for path in clips["path"]
+        delayed(lambda clip: active_stretches(frame_levels(read(clip))))(clip) for clip in clips.itertuples()
     )
     edges = np.concatenate([np.empty((0, 2)), *measured])
     names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in measured])
@@ -357,12 +382,12 @@ def read_segments(
     ndarray, shape=(samples,), float32
         `samples` is the segment's length times the sample rate, rounded.
     """
-    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+    recordings = {row.clip: row for row in clips.itertuples()}
     loaded, wave = None, np.empty(0, np.float32)
     columns = (segments[name].to_numpy() for name in ("clip", "start", "end", "padding"))
     for clip, start, end, padding in zip(*columns, strict=True):
         if clip != loaded:
-            loaded, wave = clip, read(paths[clip], sample_rate=sample_rate)
+            loaded, wave = clip, read(recordings[clip], sample_rate=sample_rate)
         # 1e-4: two lengths that differ by floating-point noise round alike.
         samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
         first = first_sample(start, samples, wave.size, sample_rate)

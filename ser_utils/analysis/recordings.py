@@ -41,17 +41,14 @@ def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
     from joblib import Parallel, delayed
 
     jobs = n_jobs if len(clips) > 64 else 1  # starting processes takes as long as measuring some files
-    rows = Parallel(jobs, batch_size=64)(delayed(_measure)(path) for path in clips["path"])
+    rows = Parallel(jobs, batch_size=64)(delayed(_measure)(clip) for _, clip in clips.iterrows())
     table = pd.DataFrame(rows)
     table.insert(0, "clip", clips["clip"].to_numpy())
     return table
 
 
-def _measure(path: str) -> dict:
-    import soundfile
-
-    signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return waveform_properties(signal.mean(axis=1), rate)
+def _measure(clip: pd.Series) -> dict:
+    return waveform_properties(*audio.decode(clip))
 
 
 def waveform_properties(signal: np.ndarray, sample_rate: int) -> dict:

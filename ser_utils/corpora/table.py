@@ -20,6 +20,8 @@ from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, defaul
 from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
 from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
+from ser_utils.corpora.spelling import alike_speakers
+from ser_utils.corpora.stretches import placed, refuse_shared_sound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,8 @@ def load(
     ----------
     corpus : str or Path
         A name in `CORPORA`, or the path of a text table (CSV, TSV, …) with columns `path` (relative to the table),
-        `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them.
+        `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them; with `start` and `end`
+        (seconds or time spans; empty: from the beginning, to the end) a row is a stretch of a file.
     data : str or Path, optional
         Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default; not with a table.
     labels : mapping of str to str, path, or {"filename", "shemo_json", "modified"}
@@ -55,9 +58,10 @@ def load(
     Returns
     -------
     DataFrame
-        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical, or a corpus's own), `gender` ("female", "male" or None), `text`
-        (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip. `attrs["skipped"]` lists the paths
-        left out, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
+        Columns `clip` (unique), `path`, for stretches `start` and `end` [s], `speaker`, `emotion` (canonical, or a
+        corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as
+        stored], sorted by clip. `attrs["skipped"]` lists the paths left out, `attrs["corpus"]` holds the label,
+        `attrs["notes"]` lines on how a table was read.
 
     Raises
     ------
@@ -70,8 +74,6 @@ def load(
     >>> sorted(set(clips["emotion"]))
     ['anger', 'fear', 'happiness', 'neutral', 'sadness', 'surprise']
     """
-    import pandas as pd
-
     known = card(corpus)
     own: dict[str, str] = {}
     if not isinstance(labels, str) or labels.lower().endswith(TABLE_ENDINGS):
@@ -85,42 +87,60 @@ def load(
         rows, skipped = parse(known, folder, labels)
         emotions, notes = translate([row["emotion"] for row in rows], own)
         rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
-        source = str(folder)
+        source, expected = str(folder), f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
     else:
         rows, skipped, notes = parse_list(Path(corpus).expanduser(), own)
-        source = str(corpus)
+        source, expected = str(corpus), "a row for every recording"
+    return clips_of(rows, skipped, notes, label(corpus), source, expected, strict=strict, decode=decode)
+
+
+def clips_of(
+    rows: list[dict], skipped: list[tuple[str, str]], notes: list[str], name: str, source: str, expected: str, *,
+    strict: bool = False, decode: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Open the recordings of a parser's rows, and make the clips table that `load` returns; `strict`, `decode` as there.
+
+    `rows` of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files that are
+    left out already, `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
+
+    Raises SerError if no recording can be read, some cannot and `strict` is set, or the table is unusable.
+    """
+    import pandas as pd
 
     readable = []
+    paths = list(dict.fromkeys(row["path"] for row in rows))
     with ThreadPoolExecutor() as pool:
-        lengths = pool.map(_decoded if decode else _length, [row["path"] for row in rows])
-        for row, (frames, rate, problem) in zip(rows, lengths, strict=True):
-            if problem:
-                skipped.append((row["path"], problem))
-            else:
-                readable.append({**row, "duration": frames / rate, "sample_rate": rate})
+        lengths = dict(zip(paths, pool.map(_decoded if decode else _length, paths), strict=True))
+    for row in rows:
+        frames, rate, problem = lengths[row["path"]]
+        if problem:
+            skipped += [(row["path"], problem)] if (row["path"], problem) not in skipped else []
+        else:
+            readable.append(placed(row, frames, rate, source) | {"sample_rate": rate})
+    if readable and "line" in readable[0]:
+        refuse_shared_sound(readable, source)
     if skipped:
         total = len(skipped) + len(readable)
         named = listed(f"{Path(path).name} ({reason})" for path, reason in skipped)
         message = f"{len(skipped)} of {total} recordings left out: {named}."
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, stacklevel=3)
     if not readable:
-        expected = "a row for every recording"
-        if str(corpus) in CORPORA:
-            expected = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
-        raise SerError(f"No readable recordings of {known.title} in {source}: expected {expected}.")
+        raise SerError(f"No readable recordings of {name} in {source}: expected {expected}.")
 
-    clips = pd.DataFrame(readable, columns=list(COLUMNS)).sort_values("clip", ignore_index=True)
+    columns = [*COLUMNS[:2], *(["start", "end"] if "start" in readable[0] else []), *COLUMNS[2:]]
+    clips = pd.DataFrame(readable, columns=columns).sort_values("clip", ignore_index=True)
     # Object columns keep None as None; pandas' str type would turn it into NaN.
     clips = clips.astype({"gender": object, "text": object, "duration": float, "sample_rate": int})
     clips[["gender", "text"]] = clips[["gender", "text"]].where(clips[["gender", "text"]].notna(), None)
     _check_table(clips, source)
-    clips.attrs["skipped"] = [path for path, _ in skipped]
-    clips.attrs["corpus"] = label(corpus)
-    clips.attrs["notes"] = notes
     for note in notes:
-        print(f"{label(corpus)}: {note}", file=sys.stderr)
+        print(f"{name}: {note}", file=sys.stderr)
+    if alike := alike_speakers(clips["speaker"]):
+        warnings.warn(f"{name}: {alike}.", stacklevel=3)
+        notes = [*notes, alike]
+    clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
     return clips
 
 
@@ -161,7 +181,8 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
     twice = clips.loc[clips["clip"].duplicated(keep=False)]
     if len(twice):
         first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
-        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies"
+        advice = "remove copies; in a table, different recordings take names in the column clip"
+        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: {advice}"
         raise SerError(f"{twice['clip'].nunique()} clip ids occur more than once in {source}, {copies}.")
     for column, reason in (
         ("speaker", "two speakers are needed, since one is tested who was not trained on"),

@@ -89,7 +89,7 @@ def decoded(table: Path) -> str:
 def _readings(content: bytes, table: Path) -> dict[str, str]:
     """The text by encoding: in one that is certain, else in every Windows code page that has these bytes."""
     with suppress(UnicodeDecodeError):
-        codec = _codec(content)
+        codec = codec_of(content)
         return {codec: content.decode(codec)}
     readings = {}
     for page in _CODE_PAGES:
@@ -100,7 +100,7 @@ def _readings(content: bytes, table: Path) -> dict[str, str]:
     return readings
 
 
-def _codec(content: bytes) -> str:
+def codec_of(content: bytes) -> str:
     """UTF-8, UTF-16 or UTF-32 by the mark at the beginning, or by every second byte being zero."""
     for mark, codec in _MARKS.items():
         if content.startswith(mark):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError
+from ser_utils import SerError, audio
 from ser_utils.evaluation.intervals import interval, uar, wa, weighted
 from ser_utils.evaluation.predictions import COLUMNS, counts, emotions_of, to_clips, validate
 from ser_utils.evaluation.speaker_folds import named
@@ -173,14 +173,13 @@ def _shared_recordings(table: pd.DataFrame, clips: pd.DataFrame) -> Finding:
 
 def _content(clips: pd.DataFrame) -> dict[str, str] | None:
     """A key for the sound of each clip; None if files are missing. Only clips of equal length are decoded."""
-    import soundfile
-
     if "path" not in clips or not all(Path(path).is_file() for path in clips["path"]):
         return None
     alike = clips.duplicated(["duration", "sample_rate"], keep=False)
     keys = {clip: clip for clip in clips["clip"]}
-    for clip, path in clips.loc[alike, ["clip", "path"]].itertuples(index=False):
-        keys[clip] = hashlib.sha256(soundfile.read(path, dtype="int16")[0].tobytes()).hexdigest()
+    for row in clips[alike].itertuples():
+        wave = audio.decode(row)[0]
+        keys[row.clip] = hashlib.sha256(np.round(wave * 32768).astype(np.int32).tobytes()).hexdigest()
     return keys
 
 

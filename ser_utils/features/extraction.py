@@ -137,10 +137,10 @@ def _cropped(
 ) -> np.ndarray:
     frames = encoder.frames(samples)
     starts = segments["start"].to_numpy()
-    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+    recordings = {row.clip: row for row in clips.itertuples()}
     result = np.empty((len(segments), len(layers), frames, encoder.dims), np.float16)
     for clip, rows in _rows_by_clip(segments).items():
-        wave = audio.read(paths[clip])
+        wave = audio.read(recordings[clip])
         if wave.size < samples:
             wave = np.resize(wave, samples)
         whole = encoder.encode(wave[None], layers)[0]

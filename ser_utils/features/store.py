@@ -102,9 +102,9 @@ def stored(
 
     `kind` and `settings` are all that the numbers depend on besides audio and segments; the setting "encoder" is only
     written down, since another name for the same weights gives the same array. `row_shape` and `dtype` are those of one
-    segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`) and
-    segments, and returns their features; it is sent to other processes. Rows of one of the `groups` are computed together.
-    `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
+    segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`, of stretches
+    `start` and `end`) and segments, and returns their features; it is sent to other processes. Rows of one of the
+    `groups` are computed together. `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
     Raises
     ------
@@ -115,11 +115,11 @@ def stored(
     cache = CACHE if cache is None else Path(cache)
     shape = (len(segments), *row_shape)
     about = {"kind": kind, **settings, "shape": shape, "dtype": dtype, "code_version": CODE_VERSION}
-    paths = clips[["clip", "path"]].set_index("clip", drop=False)
+    recordings = clips.filter(["clip", "path", "start", "end"]).set_index("clip", drop=False)
 
     def job(file: Path, part: Part) -> Callable[[], float]:
         own = segments.iloc[part.rows]
-        tables = paths.loc[own["clip"].unique()].reset_index(drop=True), own
+        tables = recordings.loc[own["clip"].unique()].reset_index(drop=True), own
         return partial(_write_part, file, np.dtype(dtype), part.seconds, compute, *tables)
 
     try:
@@ -219,12 +219,15 @@ def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable
 
 def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Path) -> str:
     """Address of an array: a hash of all that it depends on."""
-    paths = dict(zip(clips["clip"], clips["path"], strict=True))
     names = segments["clip"].tolist()
-    missing = next((name for name in names if name not in paths), None)
+    missing = next(iter(set(names) - set(clips["clip"])), None)
     if missing is not None:
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
-    contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
+    used = clips[clips["clip"].isin(set(names))]
+    contents = dict(zip(used["clip"], content_hashes(used["path"].tolist(), cache), strict=True))
+    if "start" in used:
+        spans = used[["clip", "start", "end"]].itertuples(index=False)
+        contents = {clip: f"{contents[clip]}{start!r}-{end!r}" for clip, start, end in spans}
     code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # files have numbers of parts
     code["versions"] = {name: metadata.version(name) for name in _COMPUTE}
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
@@ -246,8 +249,9 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
         known = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    before, result = dict(known), []
-    for path in map(os.path.abspath, paths):
+    before, found = dict(known), {}
+    paths = [os.path.abspath(path) for path in paths]
+    for path in dict.fromkeys(paths):
         try:
             stat = os.stat(path)
             # The change time too: a copy that keeps the modification time is still noticed.
@@ -260,11 +264,11 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
                     known[path] = entry
         except FileNotFoundError as error:
             raise SerError(f"{path} does not exist: the clips table names it; load the corpus again.") from error
-        result.append(entry[3])
+        found[path] = entry[3]
     if known != before:
         with replacing(store) as temporary:
             temporary.write_text(json.dumps(known), encoding="utf-8")
-    return result
+    return [found[path] for path in paths]
 
 
 def _reserve(path: Path, size: int) -> None:

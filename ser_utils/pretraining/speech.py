@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from filelock import FileLock
 
@@ -76,26 +77,29 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
 
     Parameters
     ----------
-    folders : path or sequence of paths
+    folders : path, sequence of paths, or clips table
     cache : path
         Folder for the arrays, 0.2 GB per hour of speech.
     progress : bool
         Show progress.
     """
-    files = sound_files(folders)
-    held = set(hold_back(files))
-    files = [f for f in files if f not in held] + [f for f in files if f in held]
-    home = Path(cache) / digest(str(_CACHE_VERSION), *content_hashes(files, Path(cache)))[:16]
+    recordings = list(folders.itertuples()) if isinstance(folders, pd.DataFrame) else sound_files(folders)
+    paths = [Path(getattr(recording, "path", recording)) for recording in recordings]
+    held = set(hold_back(list(dict.fromkeys(paths))))
+    order = sorted(range(len(paths)), key=lambda i: paths[i] in held)
+    recordings, paths = [recordings[i] for i in order], [paths[i] for i in order]
+    stretches = [f"{row.start!r}-{row.end!r}" for row in recordings if hasattr(row, "start")]
+    home = Path(cache) / digest(str(_CACHE_VERSION), *content_hashes(paths, Path(cache)), *stretches)[:16]
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):  # another run waits, and finds the arrays
         if not (home / "done.json").is_file():
-            _fill(files, home, len(held), progress)
+            _fill(recordings, home, sum(path in held for path in paths), progress)
     arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
     facts = json.loads((home / "done.json").read_text())
     return Speech(*arrays, clips=facts["clips"], frames=facts["frames"])
 
 
-def _fill(files: list[Path], home: Path, held: int, progress: bool) -> None:
+def _fill(files: list, home: Path, held: int, progress: bool) -> None:
     """Decode and measure; what an interrupted run decoded is kept."""
     if not (home / "bounds.npy").is_file():
         _decode(files, home, len(files) - held, progress)
@@ -108,7 +112,7 @@ def _fill(files: list[Path], home: Path, held: int, progress: bool) -> None:
     write_json(home / "done.json", facts)
 
 
-def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None:
+def _decode(files: list, home: Path, learned: int, progress: bool) -> None:
     from tqdm.auto import tqdm
 
     parts, bounds, frames = [], [0], 0

@@ -52,8 +52,8 @@ def usual_ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
 
     They are the 1st and the 99th percentile of clips that are not silent, with a margin (6 dB, 6 dB, 10 %).
     """
-    chosen = clips["path"].sample(min(len(clips), _MEASURED), random_state=0)
-    table = pd.DataFrame([recording_properties(frame_properties(audio.read(path))) for path in chosen])
+    chosen = clips.sample(min(len(clips), _MEASURED), random_state=0)
+    table = pd.DataFrame([recording_properties(frame_properties(audio.read(clip))) for clip in chosen.itertuples()])
     table = table[table["level"] > _SILENCE]
     low, high = table.quantile(0.01), table.quantile(0.99)
     return {name: [round(float(low[name] - m), 1), round(float(high[name] + m), 1)] for name, m in _MARGIN.items()}

@@ -86,8 +86,8 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        inputs : str, Path, ndarray of shape (samples,), or a list of these
-            Files of any rate and length, or waveforms.
+        inputs : str, Path, ndarray of shape (samples,), row of a clips table, or a list of these
+            Files of any rate and length, waveforms, or clips.
         sampling_rate : int, optional
             Of waveforms, in Hz; 16 kHz by default.
         top_k : int, optional

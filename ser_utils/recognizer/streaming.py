@@ -14,10 +14,12 @@ _BATCH = 64  # segments encoded at once
 
 
 def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np.ndarray]]:
-    """Open a file or take a waveform: seconds, number of samples at 16 kHz, and the samples in blocks.
+    """Open a file, or take a waveform or a row of a clips table: seconds, number of samples at 16 kHz, and the samples in blocks.
 
     Raises SerError if it is no recording, or holds no samples.
     """
+    if not hasattr(recording, "start"):  # a clip that is a whole file
+        recording = getattr(recording, "path", recording)
     if isinstance(recording, (str, Path)):
         import soundfile
 
@@ -30,7 +32,7 @@ def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[n
             raise SerError(f"{recording} holds no samples: leave it out.")
         samples = -(-about.frames * audio.SAMPLE_RATE // about.samplerate)
         return about.frames / about.samplerate, samples, audio.stream(recording)
-    wave = np.asarray(recording)
+    wave = audio.read(recording) if hasattr(recording, "path") else np.asarray(recording)
     if wave.ndim != 1 or wave.size == 0 or not np.issubdtype(wave.dtype, np.floating):
         given = f"a waveform of shape {wave.shape} and type {wave.dtype}"
         raise SerError(f"{given}: floats of shape (samples,), mono, are wanted")

@@ -1,6 +1,7 @@
 """A reader's own table, in any form in which people have one: one row of a test per case."""
 
 import codecs
+import warnings
 
 import numpy as np
 import pytest
@@ -253,3 +254,62 @@ def test_a_corpus_with_an_emotion_of_its_own_is_scored_and_drawn(write):
     ax = plots.emotion_counts(clips)
     assert "contempt" in [label.get_text() for label in (*ax.get_xticklabels(), *ax.get_yticklabels())]
     assert list(corpora.examples(clips)["emotion"]) == names
+
+
+# ----------------------------------------------------------------------------------------------------- speakers
+
+
+def spoken_by(write, *speakers):
+    files = [f"{number}.wav" for number in range(len(speakers))]
+    rows = [f'{file},{("anger", "fear")[i % 2]},"{name}"' for i, (file, name) in enumerate(zip(files, speakers, strict=True))]
+    return write("\n".join(["path,emotion,speaker", *rows]), files=files)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("anna", "  anna "), ("anna", "anna\u200f"), ("anna", "\u202aan\u200bna\u202c"), ("anna b", "anna \u00a0 b"),
+     ("Zo\u00eb", "Zoe\u0308"), ("anna", "\ufeffanna")],
+)  # fmt: skip
+def test_an_id_is_one_speaker_whatever_is_around_it_that_cannot_be_seen(write, one, two):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clips = corpora.load(spoken_by(write, one, two, "ben"))
+    assert set(clips["speaker"]) == {one, "ben"}
+
+
+ALIKE = {
+    "case": ("Ali", "ali"),
+    "leading zeros": ("S01", "S1"),
+    "numbers that a spreadsheet wrote": ("7", "7.0", "007"),
+    "Arabic and Persian yeh": ("علی", "علي"),
+    "Arabic and Persian kaf": ("کاوه", "كاوه"),
+    "Cyrillic and Latin": ("Anna", "\u0410nna"),
+    "kinds of digits": ("s12", "s۱۲"),
+    "accents": ("Zoe", "Zoë"),
+}
+
+
+@pytest.mark.parametrize("names", ALIKE.values(), ids=ALIKE)
+def test_ids_that_may_be_one_person_are_named_in_one_warning_and_stay_as_they_are(write, names):
+    with pytest.warns(UserWarning) as caught:
+        clips = corpora.load(spoken_by(write, *names, "X1", "x1", "Ben", "s21"))
+    (said,) = [str(warning.message) for warning in caught]
+    assert " and ".join(f"'{name}' (1 clip)" for name in sorted(names)) in said and "'X1' (1 clip) and 'x1'" in said
+    assert "Ben" not in said and "s21" not in said and set(clips["speaker"]) == {*names, "X1", "x1", "Ben", "s21"}
+    assert clips.attrs["notes"][-1] in said
+
+
+def test_ids_that_differ_in_more_than_spelling_are_not_warned_of(write):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        corpora.load(spoken_by(write, "s1", "s10", "s100", "10", "1", "1.5", "1.50", "a-1", "a1"))
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "na", "N/A", "unknown", "Unknown ", "?", "", " \u200f "])
+def test_a_missing_speaker_is_refused_with_its_lines(write, word):
+    refused(spoken_by(write, "anna", word, "ben", word), "lines 3, 5: the speaker is empty or not known .*: name each person")
+
+
+def test_a_missing_speaker_does_not_matter_where_the_clip_is_left_out(write):
+    table = write("path,emotion,speaker\n1.wav,anger,anna\n2.wav,fear,ben\n3.wav,xxx,?\n")
+    assert len(corpora.load(table, labels={"xxx": None})) == 2
