@@ -72,6 +72,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_pointer(path: Path) -> None:
+    """Raise SerError if a file is what Git LFS leaves in its place until it is downloaded."""
+    with path.open("rb") as file:
+        if file.read(24) == b"version https://git-lfs.":
+            raise SerError(f"{path} is a Git LFS pointer instead of the file itself: run `git lfs pull`.")
+
+
 def digest(*parts: str | bytes | Path) -> str:
     """Short content hash of texts, bytes and files, in order."""
     state = hashlib.blake2b(digest_size=16)

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ import numpy as np
 
 from ser_utils import SerError, emotions_among, listed
 from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, default_folder, label
+from ser_utils.corpora.decoding import Contents, Unreadable, examine, survey
 from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
-from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
+from ser_utils.corpora.parsers import SHEMO_JSON, parse, shemo_labels
+from ser_utils.corpora.sound_headers import AUDIO_ENDINGS
 from ser_utils.corpora.spelling import alike_speakers
 from ser_utils.corpora.stretches import placed, refuse_shared_sound
 
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
-#: Outside of this a file holds no speech, or its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
-LOWEST_RATE, HIGHEST_RATE = 2_000, 1_000_000
 _LABELS = ("filename", *SHEMO_JSON)
 
 
@@ -114,9 +115,9 @@ def clips_of(
     readable = []
     paths = list(dict.fromkeys(row["path"] for row in rows))
     with ThreadPoolExecutor() as pool:
-        lengths = dict(zip(paths, pool.map(_decoded if decode else _length, paths), strict=True))
+        looked = dict(zip(paths, pool.map(partial(_looked_at, decode=decode), paths), strict=True))
     for row in rows:
-        frames, rate, problem = lengths[row["path"]]
+        frames, rate, problem, _ = looked[row["path"]]
         if problem:
             skipped += [(row["path"], problem)] if (row["path"], problem) not in skipped else []
         else:
@@ -129,6 +130,13 @@ def clips_of(
         message = f"{len(skipped)} of {total} recordings left out: {named}."
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
+        warnings.warn(message, stacklevel=3)
+    odd = {path: found for path, (*_, found) in looked.items() if found and found.remarks}
+    if odd:
+        named = listed(f"{Path(path).name} ({', '.join(found.remarks)})" for path, found in odd.items())
+        message = f"{len(odd)} of {len(looked)} recordings are not as they should be: {named}."
+        if strict and any(found.damage for found in odd.values()):
+            raise SerError(f"{message} Replace or remove the damaged ones, or run without strict.")
         warnings.warn(message, stacklevel=3)
     if not readable:
         raise SerError(f"No readable recordings of {name} in {source}: expected {expected}.")
@@ -198,39 +206,19 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
             raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
 
 
-def _length(path: str) -> tuple[int, int, str]:
-    """Frames, sample rate, and what is wrong with a sound file as far as its header tells."""
-    import soundfile
-
+def _looked_at(path: str, decode: bool) -> tuple[int, int, str, Contents | None]:
+    """Samples, rate, why a recording cannot be used, and what decoding found where the header is not enough."""
     try:
-        about = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError):
-        return 0, 0, "not readable as audio"
-    if not LOWEST_RATE <= about.samplerate <= HIGHEST_RATE:
-        return 0, about.samplerate, f"a sample rate of {about.samplerate} Hz"
-    return about.frames, about.samplerate, "" if about.frames else "damaged" if _ogg_without_end(path) else "no samples"
-
-
-def _decoded(path: str) -> tuple[int, int, str]:
-    """As `_length`, with the number of frames that decoding gives."""
-    import soundfile
-
-    frames, rate, problem = _length(path)
-    if problem:
-        return frames, rate, problem
-    try:
-        with soundfile.SoundFile(path) as sound:  # in blocks, since a recording may last hours
-            frames = sum(len(block) for block in sound.blocks(1 << 18, dtype="float32"))
-    except (soundfile.SoundFileError, OSError):
-        return 0, rate, "damaged"
-    return frames, rate, "" if frames else "damaged"
-
-
-def _ogg_without_end(path: str) -> bool:
-    """Whether an Ogg file lacks the page flagged as the end: libsndfile finds no samples in it."""
-    content = Path(path).read_bytes()
-    last = content.rfind(b"OggS")
-    return last > 0 and not content[last + 5] & 4
+        path.encode()
+        sound = examine(path)
+        if sound.certain and not decode:
+            return sound.promised or 0, sound.rate, "", None
+        found = survey(sound)
+        return found.frames, sound.rate, "", found
+    except Unreadable as error:
+        return 0, 0, error.cause.removeprefix("is "), None
+    except UnicodeEncodeError:
+        return 0, 0, "the name is not in UTF-8: rename it", None
 
 
 def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -4,6 +4,7 @@ Targets are MFCCs, F0, voicing, energy and log-mel bands, and the k-means codes 
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 import torch
 from filelock import FileLock
 
-from ser_utils import SerError, audio, digest, replacing
+from ser_utils import SerError, audio, digest, listed, replacing
 from ser_utils.corpora import sound_files
 from ser_utils.features import MELS, MFCCS, RATE, STRIDE, content_hashes, measure_frames
 
@@ -115,12 +116,13 @@ def _fill(files: list, home: Path, held: int, progress: bool) -> None:
 def _decode(files: list, home: Path, learned: int, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    parts, bounds, frames = [], [0], 0
+    parts, bounds, frames, left_out = [], [0], 0, []
     for i, path in enumerate(tqdm(files, desc="decode", unit="file", disable=not progress)):
         try:
             wave = audio.read(path)
-        except SerError:
-            continue  # a broken file among thousands is no reason to stop; the count of clips shows it
+        except SerError as error:  # a broken file among thousands is no reason to stop
+            left_out.append(error)
+            continue
         count = -(-wave.size // STRIDE)
         whole = np.zeros(count * STRIDE, np.int16)
         whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
@@ -129,7 +131,9 @@ def _decode(files: list, home: Path, learned: int, progress: bool) -> None:
         if i < learned:
             frames = bounds[-1]
     if not parts:
-        raise SerError(f"none of the {len(files)} sound files could be read.")
+        raise SerError(f"none of the {len(files)} sound files could be read: {left_out[0]}")
+    if left_out:
+        warnings.warn(f"{len(left_out)} of {len(files)} sound files are left out: {listed(left_out, 3)}", stacklevel=2)
     save_array(home / "samples.npy", np.concatenate(parts))
     save_array(home / "frames.npy", np.asarray(frames))
     save_array(home / "bounds.npy", np.asarray(bounds))

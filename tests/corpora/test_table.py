@@ -302,9 +302,9 @@ def test_unusable_recordings_are_named_and_counted_and_the_rest_is_used(small_sh
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
     for words in (
         "4 of 8 recordings",
-        "M04N01.wav (not readable as audio)",
+        "M04N01.wav (not readable as audio: it is text)",
         "M04N02.ogg (not readable",
-        "M04N03.wav (no samples)",
+        "M04N03.wav (holds no samples)",
         "holiday.wav (not a name of this corpus)",
     ):
         assert words in str(caught[0].message)
