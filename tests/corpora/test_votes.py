@@ -168,7 +168,8 @@ def test_predictions_kept_for_classes_are_not_read_for_votes(ambiguous, tmp_path
     X, clips = ambiguous
     segments = pd.DataFrame({"clip": clips["clip"], "start": 0.0, "end": 1.0})
     how = dict(folds=evaluation.folds(clips), system="cnn", cache=tmp_path, progress=False)
-    one, two = (evaluation.cross_validate(models.SegmentCNN(width=8, epochs=3), X, segments, clips, soft=soft, **how) for soft in (False, True))
+    cnn = models.SegmentCNN(width=8, epochs=3)
+    one, two = (evaluation.cross_validate(cnn, X, segments, clips, soft=soft, **how) for soft in (False, True))
     assert not np.array_equal(one["anger"], two["anger"])
 
 
