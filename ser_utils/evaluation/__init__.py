@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "temperatures",
         ],  # fmt: skip
         "crossvalidation": ["cross_validate"],
+        "fingerprints": ["ALIKE", "fingerprint", "near_copies"],
         "intervals": [
             "METHODS", "bootstrap", "confusions_by_unit", "holm", "interval", "macro_f1",
             "permutation_test", "recall", "uar", "wa", "weighted",
