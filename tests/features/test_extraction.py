@@ -293,17 +293,6 @@ def test_old_files_are_hashed_once_and_again_when_they_change(tmp_path):
     assert len(store.content_hashes([str(path)], tmp_path)) == 1
 
 
-def test_the_index_tells_a_reader_what_an_array_is(make_clips, encoder, tmp_path):
-    clips = make_clips(1.0)
-    features.extract(clips, audio.cut_segments(clips, seconds=0.5), encoder, cache=tmp_path, progress=False)
-    (folder,) = tmp_path.glob("frames-*")
-    index = json.loads((folder / "index.json").read_text())
-    assert index["shape"] == [2, 24, 32] and index["layers"] == [2] and index["dtype"] == "float16"
-    assert index["fingerprint"] == encoder.fingerprint and index["audio_seconds"] == 1.0
-    assert index["bytes"] == (folder / "array.npy").stat().st_size
-    assert sorted(path.name for path in folder.iterdir()) == ["array.npy", "index.json", "lock"]
-
-
 def test_a_missing_file_an_unknown_clip_and_an_empty_table_are_named(make_clips, encoder, tmp_path):
     clips = make_clips(1.0)
     segments = audio.cut_segments(clips, seconds=0.5)
