@@ -62,8 +62,8 @@ def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[
 
 
 @torch.inference_mode()
-def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, batch_size: int = 256) -> torch.Tensor:
-    """Outputs of a network in evaluation mode for rows of an array, computed one batch at a time.
+def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None) -> torch.Tensor:
+    """Outputs of a network in evaluation mode, computed one batch at a time.
 
     Parameters
     ----------
@@ -73,7 +73,6 @@ def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, ba
         May be a half-precision memory map.
     rows : ndarray of int, optional
         All where not given.
-    batch_size : int
 
     Returns
     -------
@@ -81,20 +80,17 @@ def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None, *, ba
     """
     network.eval()
     rows = np.arange(len(X)) if rows is None else rows
-    parts = [network(rows_of(X, rows[i : i + batch_size])) for i in range(0, len(rows), batch_size)]
-    return torch.cat(parts)
+    return torch.cat([network(rows_of(X, rows[i : i + 256])) for i in range(0, len(rows), 256)])
 
 
 @torch.inference_mode()
-def precompute(network: nn.Module, X: np.ndarray, *, batch_size: int = 64, out: np.ndarray | None = None) -> np.ndarray:
+def precompute(network: nn.Module, X: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Outputs of layers that are not trained, for every row, so that epochs do not repeat them.
 
     Parameters
     ----------
     network : Module
     X : ndarray, shape=(n, ...)
-    batch_size : int
-        Small enough for a batch to stay in the processor's cache.
     out : ndarray, optional
         Array for the result, which may be X itself if the layers keep the shape; a new one where not given.
 
@@ -103,12 +99,10 @@ def precompute(network: nn.Module, X: np.ndarray, *, batch_size: int = 64, out: 
     ndarray, shape=(n, ...), float16
     """
     network.eval()
-    for batch in np.array_split(np.arange(len(X)), math.ceil(len(X) / batch_size)):
-        outputs = network(rows_of(X, batch)).half().numpy()
-        if out is None:
-            out = np.empty((len(X), *outputs.shape[1:]), np.float16)
-        out[batch] = outputs
-    assert out is not None, "X has a row at least"
+    if out is None:
+        out = np.empty((len(X), *network(rows_of(X, np.arange(1))).shape[1:]), np.float16)
+    for batch in np.array_split(np.arange(len(X)), math.ceil(len(X) / 64)):  # 64 rows stay in the processor's cache
+        out[batch] = network(rows_of(X, batch)).half().numpy()
     return out
 
 
