@@ -39,10 +39,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def emotions_among(names: Iterable[str]) -> list[str]:
     """The emotions among names, such as the columns of a table: canonical ones in order, then others by alphabet.
 
-    >>> emotions_among(["clip", "start", "envy", "fear", "anger"])
+    >>> emotions_among(["clip", "start", "envy", "fear", "anger", "votes_fear"])
     ['anger', 'fear', 'envy']
     """
-    present = set(names)
+    present = {name for name in names if not str(name).startswith("votes_")}
     return [name for name in EMOTIONS if name in present] + sorted(present - set(EMOTIONS) - COLUMN_NAMES)
 
 

@@ -74,7 +74,7 @@ def from_annotations(
             skipped.append((str(file), "no recording of its name"))
             continue
         for start, end, text, who in _alone(_chosen(file, tier), left):
-            line = f"{file.name} at {start:g} s"
+            line = f"{file.relative_to(folder)} at {start:g} s"
             name = {"file": recording.stem, "tier": who}.get(speaker) or _found(speaker, recording)
             rows.append({"line": line, "path": str(recording), "start": str(start), "end": str(end), "emotion": text, "speaker": name})
     columns = ["line", "path", "start", "end", "emotion", "speaker"]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_utils import EMOTIONS, SerError, listed
+from ser_utils.corpora import places
 from ser_utils.corpora.labels import canonical_emotion, translate
 from ser_utils.corpora.parsers import gender_of
 from ser_utils.corpora.spelling import cleaned, skeleton
 from ser_utils.corpora.stretches import MISSING, at, seconds
 from ser_utils.corpora.text_tables import read_table
+from ser_utils.corpora.votes import VOTES, majority, votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +47,8 @@ def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list
     ----------
     table : Path
         A text table with the columns `path` (relative to the table's folder), `emotion`, `speaker`, and optionally
-        `clip`, `gender`, `text`; or their synonyms.
+        `clip`, `gender`, `text`, `start`, `end`; or their synonyms. `votes_<emotion>` or `rater_1`, … may take the place
+        of `emotion`.
     labels : mapping of str to str
         What labels stand for, beside the usual ones; "" leaves their clips out.
 
@@ -58,9 +61,10 @@ def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list
         raise SerError(f"No file {table}: check the path of the table.")
 
     def fits(frame):
-        return sum((table.parent / row.path).is_file() + bool(canonical_emotion(row.emotion)) for row in frame.itertuples())
+        known = frame.get("emotion", frame["path"]).map(canonical_emotion).notna().sum()
+        return sum((table.parent / path).is_file() for path in frame["path"]) + known
 
-    frame, notes = read_table(table, NEEDED, SYNONYMS, fits=fits)
+    frame, notes = read_table(table, NEEDED, SYNONYMS, fits=fits, instead={"emotion": VOTES})
     for name in frame.columns:
         if name not in ("start", "end") and _POSITION.fullmatch(name):
             raise SerError(f"{table}: the column {name} may mark stretches: call it start or end, in seconds, or leave it out.")
@@ -77,28 +81,38 @@ def rows_of(
     relative paths begin. Raises SerError as `parse_list` does.
     """
     entries = frame.to_dict("records")
-    paths = [Path(os.path.abspath(folder / entry["path"].strip())) for entry in entries]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
+    listings: places.Listings = {}
+    found = [places.find(entry["path"], folder, listings) for entry in entries]
+    if missing := [entry["path"] for entry, path in zip(entries, found, strict=True) if path is None]:
+        first = os.path.abspath(folder / missing[0].strip())
         raise SerError(
-            f"{table} names {len(missing)} files that do not exist, the first is {missing[0]}: "
-            f"paths are relative to the table's folder."
+            f"{table} names {len(missing)} files that do not exist, the first is {first}: "
+            f"{places.near(missing[0], folder, listings)}; paths are relative to the table's folder."
         )
-    # Stems make short clip ids; where two folders use the same ones, the paths as written tell them apart.
+    paths = [path for path in found if path is not None]
+    # Stems make short clip ids; where two folders use the same ones, the paths tell them apart.
     stems = [path.stem for path in paths]
     if len(set(stems)) < len(set(paths)):
-        stems = [str(Path(entry["path"].strip()).with_suffix("")) for entry in entries]
-    unmapped = frame["emotion"][~frame["emotion"].map(cleaned).isin(labels)]
-    _refuse_missing(unmapped, table, f"give one of {', '.join(EMOTIONS)}, a name of your own, or a map by labels=")
-    emotions, said = translate(frame["emotion"], labels)
-    speakers = frame["speaker"][frame["emotion"].map(emotions) != ""]
-    _refuse_missing(speakers, table, "name each person, since folds are made by speaker, or leave the rows out")
+        inside = [path.is_relative_to(os.path.abspath(folder)) for path in paths]
+        names = [path.with_suffix("") for path in paths]
+        stems = [(os.path.relpath(name, folder) if near else str(name)) for name, near in zip(names, inside, strict=True)]
+    votes, said = votes_of(frame, table, labels)
+    if votes is None:
+        unmapped = frame["emotion"][~frame["emotion"].map(cleaned).isin(labels)]
+        _refuse_missing(unmapped, table, f"give one of {', '.join(EMOTIONS)}, a name of your own, or a map by labels=")
+        mapped, said = translate(frame["emotion"], labels)
+        emotions = frame["emotion"].map(mapped)
+    else:
+        emotions, left = majority(votes)
+        said += left
+    _refuse_missing(frame["speaker"][emotions != ""], table, "name each person, since folds are made by speaker, or leave the rows out")
     rows = []
-    for number, entry, path, stem in zip(frame.index, entries, paths, stems, strict=True):
-        emotion, speaker = emotions[entry["emotion"]], cleaned(entry["speaker"])
-        if not emotion:  # left out by the map of labels
+    voted = [{}] * len(entries) if votes is None else votes.add_prefix("votes_").to_dict("records")
+    for number, entry, path, stem, emotion, own in zip(frame.index, entries, paths, stems, emotions, voted, strict=True):
+        if not emotion:  # left out by the map of labels or by votes
             continue
-        row = {"line": number, "path": str(path), "speaker": speaker, "emotion": emotion, **_stretch(entry, number, table)}
+        row = {"line": number, "path": str(path), "speaker": cleaned(entry["speaker"]), "emotion": emotion}
+        row |= _stretch(entry, number, table) | own
         if row.get("start") is not None or row.get("end") is not None:
             stem = f"{stem}_{round(1000 * (row['start'] or 0))}"
         row["clip"] = entry.get("clip", "").strip() or stem

@@ -44,7 +44,9 @@ def load(
     corpus : str or Path
         A name in `CORPORA`, or the path of a text table (CSV, TSV, …) with columns `path` (relative to the table),
         `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them; with `start` and `end`
-        (seconds or time spans; empty: from the beginning, to the end) a row is a stretch of a file.
+        (seconds or time spans; empty: from the beginning, to the end) a row is a stretch of a file. Votes, in columns
+        `votes_<emotion>` (numbers) or `rater_1`, `rater_2`, … (labels), take the place of `emotion`: the majority is the
+        emotion, clips with a tie are left out and counted.
     data : str or Path, optional
         Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default; not with a table.
     labels : mapping of str to str, path, or {"filename", "shemo_json", "modified"}
@@ -61,8 +63,8 @@ def load(
     DataFrame
         Columns `clip` (unique), `path`, for stretches `start` and `end` [s], `speaker`, `emotion` (canonical, or a
         corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as
-        stored], sorted by clip. `attrs["skipped"]` lists the paths left out, `attrs["corpus"]` holds the label,
-        `attrs["notes"]` lines on how a table was read.
+        stored], of voted clips `votes_<emotion>` (numbers of votes), sorted by clip. `attrs["skipped"]` lists the paths
+        left out, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
 
     Raises
     ------
@@ -90,6 +92,8 @@ def load(
         rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
         source, expected = str(folder), f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
     else:
+        if data is not None:
+            raise SerError(f"--data {data} has no effect with a table: paths in {corpus} are relative to its folder; leave it out.")
         rows, skipped, notes = parse_list(Path(corpus).expanduser(), own)
         source, expected = str(corpus), "a row for every recording"
     return clips_of(rows, skipped, notes, label(corpus), source, expected, strict=strict, decode=decode)
@@ -137,10 +141,11 @@ def clips_of(
     if not readable:
         raise SerError(f"No readable recordings of {name} in {source}: expected {expected}.")
 
-    columns = [*COLUMNS[:2], *(["start", "end"] if "start" in readable[0] else []), *COLUMNS[2:]]
+    stretch, votes = ["start", "end"], [name for name in readable[0] if name.startswith("votes_")]
+    columns = [*COLUMNS[:2], *(stretch if "start" in readable[0] else []), *COLUMNS[2:], *votes]
     clips = pd.DataFrame(readable, columns=columns).sort_values("clip", ignore_index=True)
     # Object columns keep None as None; pandas' str type would turn it into NaN.
-    clips = clips.astype({"gender": object, "text": object, "duration": float, "sample_rate": int})
+    clips = clips.astype({"gender": object, "text": object, "sample_rate": int} | dict.fromkeys(["duration", *votes], float))
     clips[["gender", "text"]] = clips[["gender", "text"]].where(clips[["gender", "text"]].notna(), None)
     _check_table(clips, source)
     for note in notes:

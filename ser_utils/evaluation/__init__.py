@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
         "scoring": [
-            "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
+            "against_votes", "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip
         "speaker_folds": ["check_folds", "folds"],
         "speaker_probe": ["tell_speakers"],

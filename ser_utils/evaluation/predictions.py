@@ -117,17 +117,19 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the emotions.
+        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS`, the emotions, and the
+        raters' `votes_<emotion>` where the table has them.
     """
     validate(predictions)
     names = emotions_of(predictions)
+    votes = [name for name in predictions if name.startswith("votes_")]
     if "start" not in predictions.columns:
-        return predictions[[*COLUMNS, *names]].reset_index(drop=True)
+        return predictions[[*COLUMNS, *names, *votes]].reset_index(drop=True)
     grouped = predictions.groupby(["system", "seed", "clip"], sort=False)
     # `first` for the fold: a clip has segments in several folds only where that mistake is being shown.
-    clips = grouped[["fold", "speaker", "emotion"]].first().reset_index()
+    clips = grouped[["fold", "speaker", "emotion", *votes]].first().reset_index()
     clips[names] = pool(predictions[names].to_numpy(dtype=float), grouped.ngroup().to_numpy())
-    return clips[[*COLUMNS, *names]]
+    return clips[[*COLUMNS, *names, *votes]]
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:

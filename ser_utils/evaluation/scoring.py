@@ -8,7 +8,7 @@ import pandas as pd
 
 from ser_utils import SerError
 from ser_utils.evaluation.intervals import interval, macro_f1, permutation_test, recall, uar, wa, weighted
-from ser_utils.evaluation.predictions import at_level, counts, emotions_of, one_system
+from ser_utils.evaluation.predictions import FLOOR, at_level, counts, emotions_of, one_system
 
 #: The functions' docstrings have definitions and sources.
 METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
@@ -47,20 +47,55 @@ def scores(
     -------
     DataFrame
         `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1` or
-        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN.
+        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN. Where all clips have votes, there
+        are also `cross_entropy` and `js_distance`, means over clips (see `against_votes`).
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
-    metrics = [*METRICS, *(f"recall_{name}" for name in names)]
+    metrics = (*METRICS, *(f"recall_{name}" for name in names))
     parts = []
     for system, own in table.groupby("system", sort=False):
         confusions, units = counts(own, unit)
-        value, low, high = interval(weighted(confusions, _statistics), len(units), method=method, resamples=resamples)
-        parts.append(pd.DataFrame({
-            "system": system, "level": level, "metric": metrics, "value": value, "low": low, "high": high,
-            "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),
-        }))  # fmt: skip
+        estimates = {metrics: weighted(confusions, _statistics)}
+        if (votes := own.filter(regex="^votes_")).columns.size and votes.notna().all(axis=None):
+            apart = against_votes(own).assign(count=1.0)
+            place = pd.MultiIndex.from_product([sorted(own["seed"].unique()), units])
+            sums = apart.groupby([own["seed"], own[unit]]).sum().reindex(place, fill_value=0).to_numpy()
+            sums = sums.reshape(own["seed"].nunique(), len(units), -1)
+            estimates[tuple(apart.columns[:-1])] = weighted(sums, lambda total: total[:, :-1] / total[:, -1:])
+        for names_of, estimate in estimates.items():
+            value, low, high = interval(estimate, len(units), method=method, resamples=resamples)
+            parts.append(pd.DataFrame({
+                "system": system, "level": level, "metric": names_of, "value": value, "low": low, "high": high,
+                "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),
+            }))  # fmt: skip
     return pd.concat(parts, ignore_index=True)
+
+
+def against_votes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """How far each prediction is from the distribution of the raters' votes.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With `votes_<emotion>`, from `cross_validate`; votes for emotions that the system does not know do not count.
+
+    Returns
+    -------
+    DataFrame
+        One row per prediction: `cross_entropy` [nats] and `js_distance` (square root of the Jensen-Shannon divergence to
+        base 2, from 0, equal, to 1).
+    """
+    from scipy.stats import entropy
+
+    names = emotions_of(predictions)
+    votes = predictions.reindex(columns=[f"votes_{name}" for name in names], fill_value=0).to_numpy(dtype=float)
+    voted = votes / votes.sum(1, keepdims=True)
+    p = np.maximum(predictions[names].to_numpy(dtype=float), FLOOR)
+    p = p / p.sum(1, keepdims=True)
+    divergence = entropy((p + voted) / 2, base=2, axis=1) - (entropy(p, base=2, axis=1) + entropy(voted, base=2, axis=1)) / 2
+    found = {"cross_entropy": -(voted * np.log(p)).sum(1), "js_distance": np.sqrt(np.maximum(divergence, 0))}
+    return pd.DataFrame(found, index=predictions.index)
 
 
 def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) -> pd.DataFrame:

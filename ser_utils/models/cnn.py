@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -48,7 +49,9 @@ class _Network(ClassifierMixin, BaseEstimator):
 
     _form: ClassVar[str]
 
-    def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None, soft: pd.DataFrame | None = None
+    ) -> Self:
         """Train the network.
 
         Parameters
@@ -59,6 +62,9 @@ class _Network(ClassifierMixin, BaseEstimator):
             Classes.
         groups : array-like, shape=(n,), optional
             Speakers; only used to choose validation speakers.
+        soft : DataFrame, shape=(n, classes), optional
+            Shares of the raters' votes, with classes as columns: trained on instead of `y`. A class that `y` lacks does
+            not count.
 
         Raises
         ------
@@ -68,13 +74,17 @@ class _Network(ClassifierMixin, BaseEstimator):
         y = np.asarray(y)
         X = self._check(X, len(y))
         self.classes_, codes = inner_splits.class_codes(y)
+        targets = torch.from_numpy(codes)
+        if soft is not None:
+            votes = soft[list(self.classes_)].to_numpy(np.float32)
+            targets = torch.from_numpy(votes / votes.sum(axis=1, keepdims=True))
         groups = None if groups is None else np.asarray(groups)
         fit, held = self.split(codes, groups)
         self.held_out_ = [] if groups is None else sorted(set(groups[held]) - set(groups[fit]))
         with _seeded(self.random_state):
             self.network_, trained, inputs = self._prepare(X, fit)
             self.history_ = training.train(
-                trained, inputs, codes, fit, held,
+                trained, inputs, codes, fit, held, targets,
                 epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
             )  # fmt: skip

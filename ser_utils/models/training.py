@@ -123,6 +123,7 @@ def train(
     codes: np.ndarray,
     fit: np.ndarray,
     held: np.ndarray,
+    targets: torch.Tensor,
     *,
     epochs: int | None,
     batch_size: int,
@@ -146,6 +147,8 @@ def train(
         Class of each row; every class occurs among `fit`.
     fit, held : ndarray of int
         Rows to train on, and validation rows. Without validation rows the last epoch is kept.
+    targets : Tensor, shape=(n,) or (n, classes)
+        What is learned: the codes, or shares of the classes.
     epochs : int, optional
         `default_epochs` where not given.
     batch_size, learning_rate, weight_decay
@@ -163,7 +166,6 @@ def train(
     n_batches = math.ceil(len(fit) / batch_size)
     epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
-    targets = torch.from_numpy(codes)
     history, best_score, best_epoch, best = [], None, 0, None
     for epoch in range(1, epochs + 1):
         network.train()

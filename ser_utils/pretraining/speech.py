@@ -215,17 +215,6 @@ def codes_of(acoustics: np.ndarray, centres: Sequence[torch.Tensor]) -> np.ndarr
     return torch.cat(parts).numpy()
 
 
-def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
-    """Count how often each code of the first codebook is a target in some speech; `run` is a folder of `pretrain`.
-
-    Returns
-    -------
-    ndarray of int, shape=(codes,)
-    """
-    centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
-    return np.bincount(codes_of(speech.acoustics, centres)[:, 0], minlength=len(centres[0]))
-
-
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write an array whole or not at all."""
     with replacing(path) as temporary:

@@ -313,3 +313,61 @@ def test_a_missing_speaker_is_refused_with_its_lines(write, word):
 def test_a_missing_speaker_does_not_matter_where_the_clip_is_left_out(write):
     table = write("path,emotion,speaker\n1.wav,anger,anna\n2.wav,fear,ben\n3.wav,xxx,?\n")
     assert len(corpora.load(table, labels={"xxx": None})) == 2
+
+
+# ------------------------------------------------------------------------------------------------------- paths
+
+COMPOSED, DECOMPOSED = "h\u00f6r.wav", "ho\u0308r.wav"
+#: How the table names the file; how the disk does.
+PATHS = [
+    ("backslashes", r"a\b\1.wav", "a/b/1.wav"),
+    ("backslashes and a point", r".\a\1.wav", "a/1.wav"),
+    ("backslashes up", r"..\{here}\1.wav", "1.wav"),
+    ("composed for decomposed", COMPOSED, DECOMPOSED),
+    ("decomposed for composed", DECOMPOSED, COMPOSED),
+    ("in a folder's name", f"{COMPOSED[:3]}/1.wav", f"{DECOMPOSED[:4]}/1.wav"),
+    ("another case of the ending", "1.wav", "1.WAV"),
+    ("another case of all", "Anna/TAKE1.WAV", "anna/take1.wav"),
+    ("marks that cannot be seen", "\u200f1.wav\u200e", "1.wav"),
+    ("a blank at the end", "1.wav ", "1.wav"),
+    ("a real backslash", r"a\1.wav", r"a\1.wav"),
+]
+
+
+@pytest.mark.parametrize(("written", "stored"), [row[1:] for row in PATHS], ids=[row[0] for row in PATHS])
+def test_a_file_is_found_whose_path_is_written_in_another_way(write, tmp_path, written, stored):
+    written = written.replace("{here}", tmp_path.name)
+    clips = corpora.load(write(f"path,emotion,speaker\n{written},anger,anna\nother.wav,fear,ben\n", files=(stored, "other.wav")))
+    assert str(tmp_path / stored) in set(clips["path"])
+
+
+def test_the_home_folder_may_be_a_tilde(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    clips = corpora.load(write(PLAIN.replace("1.wav", "~/1.wav"), files=("home/1.wav", "2.wav")))
+    assert clips["path"][0] == str(tmp_path / "home" / "1.wav")
+
+
+#: How the table names a file; the files of the disk; what is said.
+NOT_FOUND = [
+    ("Arabic and Persian yeh", "\u063a\u064a.wav", ["\u063a\u06cc.wav"], "is .*/\u063a\u06cc.wav meant"),
+    ("a Cyrillic letter", "\u0430nna.wav", ["anna.wav"], "is .*/anna.wav meant"),
+    ("an accent", "Zoe.wav", ["Zo\u00eb.wav"], "is .*/Zo\u00eb.wav meant"),
+    ("a misspelling", "recordng_01.wav", ["recording_01.wav"], "is .*/recording_01.wav meant"),
+    ("another ending", "a1.wav", ["a1.flac"], "is .*/a1.flac meant"),
+    ("a misspelled folder", "recordigns/1.wav", ["recordings/1.wav"], "is .*/recordings meant"),
+    ("two that fit", "ANNA.wav", ["Anna.wav", "anna.wav"], "is .*/[Aa]nna.wav meant"),
+    ("nothing alike", "q.wav", ["2.wav"], "there is no 'q.wav' in"),
+    ("an address", "https://example.org/1.wav", ["1.wav"], "it is an address: download the file"),
+    ("a drive", r"C:\data\1.wav", ["1.wav"], "it is a path of another computer"),
+    ("a folder", "a", ["a/1.wav"], ".*/a is a folder"),
+]
+
+
+@pytest.mark.parametrize(("written", "stored", "said"), [row[1:] for row in NOT_FOUND], ids=[row[0] for row in NOT_FOUND])
+def test_a_file_that_is_not_found_is_answered_with_what_is_near_it(write, written, stored, said):
+    table = write(f"path,emotion,speaker\n{written},anger,anna\nother.wav,fear,ben\n", files=(*stored, "other.wav"))
+    refused(table, f"names 1 files that do not exist, the first is .*: {said}.*; paths are relative to the table's folder")
+
+
+def test_a_folder_of_recordings_beside_a_table_is_refused_and_not_passed_over(write, tmp_path):
+    refused(write(PLAIN), "--data .* has no effect with a table: paths in .* are relative to its folder", data=tmp_path)
