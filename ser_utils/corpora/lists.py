@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_utils import EMOTIONS, SerError
+from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.corpora import places
 from ser_utils.corpora.labels import canonical_emotion, translate
 from ser_utils.corpora.parsers import gender_of
@@ -117,6 +117,10 @@ def rows_of(
             stem = f"{stem}_{round(1000 * (row['start'] or 0))}"
         row["clip"] = entry.get("clip", "").strip() or stem
         rows.append({**row, "gender": gender_of(entry.get("gender", "")), "text": entry.get("text") or None})
+    genders = {cleaned(entry.get("gender", "")) for entry in entries}
+    unknown = sorted(word for word in genders if not gender_of(word) and skeleton(word) not in MISSING)
+    if unknown:
+        said = [*said, f"genders other than female and male are left empty: {listed(map(repr, unknown))}"]
     return rows, said
 
 

@@ -99,8 +99,9 @@ class Length(NamedTuple):
     def of_header(self, frames: int) -> int:
         """Samples that the header states, where `frames` are there."""
         block = self.block or self.there // frames or 1
-        begun = frames % max(1, self.there // block) > 0  # the last block counts where it is not whole, too
-        return round(frames * (self.stated // block + begun) / max(1, self.there // block + begun))
+        # GSM counts a last block that is not whole, PCM does not.
+        up = block - 1 if frames % max(1, self.there // block) else 0
+        return round(frames * ((self.stated + up) // block) / max(1, (self.there + up) // block))
 
     def mended(self) -> bytes:
         """The number as it should be."""

@@ -153,6 +153,10 @@ def clips_of(
     if alike := alike_speakers(clips["speaker"]):
         warnings.warn(f"{name}: {alike}.", stacklevel=3)
         notes = [*notes, alike]
+    several = clips.groupby("speaker")["gender"].nunique()
+    if several.max() > 1:
+        who = listed(several.index[several > 1])
+        warnings.warn(f"{name}: {who} has more than one gender: two people of one name, or a wrong entry.", stacklevel=3)
     clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
     return clips
 
