@@ -83,8 +83,8 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> float:
     """Highest correlation of two fingerprints over offsets."""
-    best = -1.0
-    for shift in range(-_SHIFT, _SHIFT + 1):
+    best, most = -1.0, min(_SHIFT, min(one.shape[1], two.shape[1]) // 8)
+    for shift in range(-most, most + 1):
         a, b = one[:, max(0, shift) :], two[:, max(0, -shift) :]
         frames = min(a.shape[1], b.shape[1])
         best = max(best, float(_standardised(a[:, :frames]) @ _standardised(b[:, :frames])))
