@@ -34,6 +34,8 @@ def transfer_matrix(scores: pd.DataFrame, *, title: str, chance: float) -> Figur
             text.set_fontweight("bold" if rows[row] == columns[column] else "normal")
         words = display_name(system)
         ax.set_title(words.replace(", ", ",\n", 1) if len(words) > 16 * len(columns) else words)
+        if max(map(len, columns)) <= 12:  # short enough to stand side by side
+            plt.setp(ax.get_xticklabels(), rotation=0, ha="center")
         ax.set(xlabel="tested on", ylabel="" if i % 3 else "trained on")
         if i % 3:
             ax.set_yticklabels([])
