@@ -39,10 +39,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def emotions_among(names: Iterable[str]) -> list[str]:
     """The emotions among names, such as the columns of a table: canonical ones in order, then others by alphabet.
 
-    >>> emotions_among(["clip", "start", "envy", "fear", "anger"])
+    >>> emotions_among(["clip", "start", "envy", "fear", "anger", "votes_fear"])
     ['anger', 'fear', 'envy']
     """
-    present = set(names)
+    present = {name for name in names if not str(name).startswith("votes_")}
     return [name for name in EMOTIONS if name in present] + sorted(present - set(EMOTIONS) - COLUMN_NAMES)
 
 
@@ -70,6 +70,13 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise SerError if a file is what Git LFS leaves in its place until it is downloaded."""
+    with path.open("rb") as file:
+        if file.read(24) == b"version https://git-lfs.":
+            raise SerError(f"{path} is a Git LFS pointer instead of the file itself: run `git lfs pull`.")
 
 
 def digest(*parts: str | bytes | Path) -> str:

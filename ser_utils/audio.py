@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_utils import SerError
-from ser_utils.corpora import HIGHEST_RATE, LOWEST_RATE
+from ser_utils import SerError, corpora
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,16 +26,19 @@ FRAME, RANGE, QUIET = 0.02, 30.0, -65.0
 _QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise of 16-bit files
 
 
-def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Read a sound file as mono float32.
+def read(recording: str | Path | pd.Series, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Read a sound file, or the clip that a row of a clips table describes, as mono float32.
 
-    Channels are averaged. Another rate is converted by soxr. Samples that are not numbers (broken float
-    files) become silence, with a warning.
+    Channels are averaged, and another rate is converted by soxr. With a warning: of channels that cancel each other the
+    loudest is taken, samples that are not numbers become silence, floats in the range of integers are scaled, and of
+    damaged files what is there is read.
 
     Parameters
     ----------
-    path : str or Path
-        Anything libsndfile reads: WAV, FLAC, Ogg Vorbis or Opus, MP3, AIFF, …
+    recording : str, Path, or row of a clips table
+        Anything libsndfile reads: WAV, FLAC, Ogg Vorbis or Opus, MP3, AIFF, … With the extra `formats` also what PyAV
+        reads: m4a, webm, amr, … Of a row (a Series, or a tuple from `itertuples`) with `start` and `end` [s]
+        only that stretch is read, as if it had been cut into a file.
     sample_rate : int
         Rate of the result in Hz.
 
@@ -51,86 +52,51 @@ def read(path: str | Path, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     SerError
         If the file is missing, is not audio, or holds no samples.
     """
-    import soundfile
-
-    try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise _unreadable(path, error) from error
-    if wave.shape[0] == 0:
-        raise SerError(f"{path} holds no samples: leave it out.")
-    check_rate(path, rate)
-    if not np.isfinite(wave).all():
-        warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
-        wave = np.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0)
-    return resample(wave.mean(axis=1), rate, sample_rate)
+    return resample(*decode(recording), sample_rate)
 
 
-def stream(path: str | Path, *, seconds: float = 15.0) -> Iterator[np.ndarray]:
+def decode(recording: str | Path | pd.Series) -> tuple[np.ndarray, int]:
+    """Read a recording at its own rate: mono float32 of shape (samples,), and the rate in Hz; SerError as from `read`."""
+    sound = corpora.examine(getattr(recording, "path", recording))
+    start, end = (getattr(recording, name, None) for name in ("start", "end"))
+    whole = start is None or end is None or np.isnan([start, end]).any()
+    first, stop = (0, None) if whole else (round(start * sound.rate), round(end * sound.rate))
+    blocks = list(sound.blocks(first=first, stop=stop))
+    found = corpora.survey(sound, blocks, whole=whole)
+    found.warn()
+    return found.mono(np.concatenate(blocks)), sound.rate
+
+
+def stream(path: str | Path, *, seconds: float = 15.0, found: corpora.Contents | None = None) -> Iterator[np.ndarray]:
     """Read a sound file piece by piece; joined, the pieces are what `read` returns.
 
-    For recordings of hours: memory is that of one piece, of about `seconds`. Raises SerError as `read`.
+    For recordings of hours: memory is that of one piece, of about `seconds`. The file is decoded twice, since what is wrong
+    with it must be known first; `found` is what `corpora.survey` says of it, if that was asked already. Raises SerError as
+    `read`.
 
     Yields
     ------
     ndarray, shape=(samples,), float32
         Mono, at 16 kHz.
     """
-    import soundfile
     import soxr
 
-    broken, read_so_far, made = False, 0, 0
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_rate(path, file.samplerate)
-            rate, step = file.samplerate, max(1, round(seconds * file.samplerate))
-            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=_QUALITY)
-            ended = False
-            while not ended:
-                block = file.read(step, dtype="float32", always_2d=True)
-                ended = len(block) < step
-                read_so_far += len(block)
-                if not read_so_far:
-                    raise SerError(f"{path} holds no samples: leave it out.")
-                broken |= not np.isfinite(block).all()
-                piece = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)
-                if rate != SAMPLE_RATE:
-                    piece = resampler.resample_chunk(_with_rest(piece, rate, SAMPLE_RATE) if ended else piece, last=ended)
-                if ended:
-                    piece = piece[: _length(read_so_far, rate, SAMPLE_RATE) - made]
-                made += piece.size
-                if piece.size:
-                    yield piece
-    except (soundfile.SoundFileError, OSError) as error:
-        raise _unreadable(path, error) from error
-    if broken:
-        warnings.warn(f"{path} holds samples that are not numbers; they are read as silence.", stacklevel=2)
-
-
-def check_rate(what: str | Path, rate: int) -> None:
-    """Refuse a sample rate that no recording of speech has.
-
-    Parameters
-    ----------
-    what : str or Path
-        What is said to have it.
-    rate : int
-        In Hz.
-
-    Raises
-    ------
-    SerError
-        If it is no whole number from `corpora.LOWEST_RATE` to `corpora.HIGHEST_RATE`.
-    """
-    if not (LOWEST_RATE <= rate <= HIGHEST_RATE and rate == int(rate)):
-        raise SerError(
-            f"{what} is said to have a sample rate of {rate} Hz: recordings of speech have {LOWEST_RATE} to {HIGHEST_RATE}."
-        )
-
-
-def _unreadable(path: str | Path, error: Exception) -> SerError:
-    what = "is not readable as audio" if Path(path).exists() else "does not exist"
-    return SerError(f"{path} {what}: {' '.join(str(error).split())}")
+    if found is None:
+        found = corpora.survey(corpora.examine(path))
+        found.warn()
+    rate, read_so_far, made = found.sound.rate, 0, 0
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=_QUALITY)
+    for block in found.sound.blocks(max(1, round(seconds * rate))):
+        read_so_far += len(block)
+        ended = read_so_far == found.frames
+        piece = found.mono(block)
+        if rate != SAMPLE_RATE:
+            piece = resampler.resample_chunk(_with_rest(piece, rate, SAMPLE_RATE) if ended else piece, last=ended)
+        if ended:
+            piece = piece[: _length(read_so_far, rate, SAMPLE_RATE) - made]
+        made += piece.size
+        if piece.size:
+            yield piece
 
 
 def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -214,7 +180,7 @@ def activity(clips: pd.DataFrame) -> pd.DataFrame:
 
     # Threads: reading and resampling leave Python's lock.
     measured = Parallel(n_jobs=2, prefer="threads")(
-        delayed(lambda path: active_stretches(frame_levels(read(path))))(path) for path in clips["path"]
+        delayed(lambda clip: active_stretches(frame_levels(read(clip))))(clip) for clip in clips.itertuples()
     )
     edges = np.concatenate([np.empty((0, 2)), *measured])
     names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in measured])
@@ -356,13 +322,22 @@ def read_segments(
     ------
     ndarray, shape=(samples,), float32
         `samples` is the segment's length times the sample rate, rounded.
+
+    Raises
+    ------
+    SerError
+        If a recording cannot be read, or is shorter than its segments.
     """
-    paths = dict(zip(clips["clip"], clips["path"], strict=True))
+    recordings = {row.clip: row for row in clips.itertuples()}
     loaded, wave = None, np.empty(0, np.float32)
     columns = (segments[name].to_numpy() for name in ("clip", "start", "end", "padding"))
     for clip, start, end, padding in zip(*columns, strict=True):
         if clip != loaded:
-            loaded, wave = clip, read(paths[clip], sample_rate=sample_rate)
+            loaded, wave = clip, read(recordings[clip], sample_rate=sample_rate)
+        if end * sample_rate > wave.size + 2:
+            path = recordings[clip].path
+            held = f"{wave.size / sample_rate:.2f} s of sound, and a segment ends at {end:.2f} s"
+            raise SerError(f"{path} holds {held}: it is damaged, load the corpus with decode=True.")
         # 1e-4: two lengths that differ by floating-point noise round alike.
         samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
         first = first_sample(start, samples, wave.size, sample_rate)

@@ -111,7 +111,7 @@ def _plain(encoder: encoders.Encoder) -> Callable:
 def padded_batches(name: str, encoder: encoders.Encoder, clips: pd.DataFrame, layer: int) -> Case:
     """Whole clips, each by itself, beside batches of eight padded to the longest."""
     states = _plain(encoder)
-    waves = [audio.read(path) for path in clips["path"]]
+    waves = [audio.read(clip) for clip in clips.itertuples()]
 
     def other():
         frames = []
@@ -163,7 +163,9 @@ def reading(clips: pd.DataFrame) -> Case:
     def other():
         pieces, rate = [], audio.SAMPLE_RATE
         for clip, rows in segments.groupby("clip", sort=False):
-            wave, _ = librosa.load(clips.set_index("clip").path[clip], sr=rate)
+            row = clips.set_index("clip").loc[clip]
+            stretch = {"offset": row.start, "duration": row.duration} if "start" in row else {}
+            wave, _ = librosa.load(row.path, sr=rate, **stretch)
             pieces += [np.resize(wave[round(start * rate) :][:rate], rate) for start in rows["start"]]
         return np.stack(pieces)
 

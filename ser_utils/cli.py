@@ -16,13 +16,19 @@ from pathlib import Path
 
 from ser_utils import ROOT, SerError, __version__
 
+#: Endings of pictures that can be drawn.
+_PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".eps")
 #: Errors of a place that cannot be used: the user can mend that, it is no defect of the program.
 _PLACE = {getattr(errno, name) for name in "EACCES EPERM EROFS ENOSPC EDQUOT ENOTDIR EISDIR ENOENT".split()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    for output in (sys.stdout, sys.stderr):  # names that the terminal's alphabet lacks, or that are not UTF-8
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    _short_warnings()
     try:
         return options.command(options)
     except SerError as error:
@@ -214,7 +220,6 @@ def _short_warnings() -> None:
 def _fetch(options: argparse.Namespace) -> int:
     from ser_utils import corpora
 
-    _short_warnings()
     if not options.source:
         print(corpora.announcement(options.corpus, options.dir), file=sys.stderr)
     print(corpora.fetch(options.corpus, options.dir, source=options.source))
@@ -224,7 +229,6 @@ def _fetch(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from ser_utils import pipeline
 
-    _short_warnings()
     asked = {"encoder": options.encoder, "labels": options.labels, "strict": options.strict or None}
     asked = {name: value for name, value in asked.items() if value is not None}
     try:
@@ -252,6 +256,8 @@ def _predict(options: argparse.Namespace) -> int:
     files = corpora.sound_files(options.files)
     if options.plot and len(files) > 1:
         raise SerError(f"--plot draws one recording and {len(files)} are given: choose one")
+    if options.plot and (ending := options.plot.suffix.lower()) not in _PICTURES:
+        raise SerError(f"--plot {options.plot} ends with '{ending}': choose one of {', '.join(_PICTURES)}")
     model = recognizer.EmotionRecognizer.from_pretrained(options.model)
     about = model.config["training"]
     card = f" Robustness: {Path(options.model, 'README.md')}." if "robustness" in model.config else ""

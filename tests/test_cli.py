@@ -160,3 +160,8 @@ def test_the_command_is_installed_with_the_module():
         [sys.executable, "-m", "ser_utils.cli", "--version"], capture_output=True, text=True, check=True
     )
     assert said.stdout.startswith("ser-utils ")
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_a_folder_given_with_a_table_has_no_effect_and_is_refused(capsys, corpus, tmp_path, command):
+    assert "--data" in refused(capsys, command, "--corpus", corpus, "--data", tmp_path)

@@ -113,9 +113,11 @@ def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: 
     changed = clips.copy()
     for row in clips[clips["emotion"] == emotion].itertuples():
         path = folder / f"{row.clip.replace('/', '_')}.flac"
-        wave = audio.read(row.path, sample_rate=sample_rate)
+        wave = audio.read(row, sample_rate=sample_rate)
         soundfile.write(path, np.clip(wave, -1, 1), sample_rate)
         changed.loc[row.Index, ["path", "sample_rate"]] = str(path), sample_rate
+        if "start" in changed:
+            changed.loc[row.Index, ["start", "end"]] = 0.0, len(wave) / sample_rate
     return changed
 
 

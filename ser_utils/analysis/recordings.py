@@ -35,35 +35,34 @@ def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
         One row per clip, in the order of `clips`: `clip`, `duration` [s], `sample_rate` [Hz], `level` (root mean
         square) and `peak` [dB re full scale], `bandwidth` [Hz] (highest frequency whose power is within 80 dB of the
         spectrum's peak), these three again after resampling as `heard_level`, `heard_peak`, `heard_bandwidth`,
-        `clipped` (fraction of samples on a flat top at the peak), `content` (digest of the samples, equal for equal
-        recordings in different files).
+        `clipped` (fraction of samples on a flat top at the peak), `active` (fraction of the time with sound), `content`
+        (digest of the samples, equal for equal recordings in different files).
     """
     from joblib import Parallel, delayed
 
     jobs = n_jobs if len(clips) > 64 else 1  # starting processes takes as long as measuring some files
-    rows = Parallel(jobs, batch_size=64)(delayed(_measure)(path) for path in clips["path"])
+    rows = Parallel(jobs, batch_size=64)(delayed(_measure)(clip) for _, clip in clips.iterrows())
     table = pd.DataFrame(rows)
     table.insert(0, "clip", clips["clip"].to_numpy())
     return table
 
 
-def _measure(path: str) -> dict:
-    import soundfile
-
-    signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return waveform_properties(signal.mean(axis=1), rate)
+def _measure(clip: pd.Series) -> dict:
+    return waveform_properties(*audio.decode(clip))
 
 
 def waveform_properties(signal: np.ndarray, sample_rate: int) -> dict:
     """Measure one waveform, shape `(samples,)`: the columns of `file_properties` except `clip`."""
     signal = np.nan_to_num(np.asarray(signal, np.float32))
-    resampled = _levels(audio.resample(signal, sample_rate, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+    heard = audio.resample(signal, sample_rate, audio.SAMPLE_RATE)
+    resampled, sound = _levels(heard, audio.SAMPLE_RATE), audio.active_stretches(audio.frame_levels(heard))
     return {
         "duration": len(signal) / sample_rate,
         "sample_rate": sample_rate,
         **_levels(signal, sample_rate),
         **{f"heard_{name}": value for name, value in resampled.items()},
         "clipped": _flat_tops(signal, float(np.abs(signal).max(initial=0.0))),
+        "active": min(1.0, float(np.diff(sound).sum()) * audio.SAMPLE_RATE / max(1, len(heard))),
         # 16 bits, the precision of most files, so that WAV and FLAC of one recording agree
         "content": digest(np.round(signal * 32768).astype("<i4").tobytes()),
     }
@@ -98,14 +97,17 @@ def audit_files(properties: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `problem`, `clip`, `detail`. Problems: duplicate, silent (level below -60 dB re full scale), clipped (more
-        than 0.1 % of the samples on flat tops), too short (below 0.5 s), other sample rate (than most files).
+        Columns `problem`, `clip`, `detail`. Problems: duplicate, silent (level below -60 dB re full scale), mostly silence
+        (sound for less than a quarter of the time), clipped (more than 0.1 % of the samples on flat tops), too short (below
+        0.5 s), other sample rate (than most files).
     """
     rate = properties["sample_rate"].mode().iloc[0]
     twins = properties.groupby("content")["clip"].transform(lambda names: ", ".join(sorted(names)))
+    silent = properties["level"] < -60
     found = {
         "duplicate": (properties["content"].duplicated(keep=False), "equal samples: " + twins),
-        "silent": (properties["level"] < -60, properties["level"].map("{:.0f} dB".format)),
+        "silent": (silent, properties["level"].map("{:.0f} dB".format)),
+        "mostly silence": (~silent & (properties["active"] < 0.25), properties["active"].map("sound for {:.0%} of the time".format)),
         "clipped": (properties["clipped"] > 1e-3, (100 * properties["clipped"]).map("{:.2f} % flat tops".format)),
         "too short": (properties["duration"] < 0.5, properties["duration"].map("{:.2f} s".format)),
         "other sample rate": (properties["sample_rate"] != rate, properties["sample_rate"].map("{} Hz".format)),

@@ -5,16 +5,16 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "annotations": ["from_annotations"],
         "cards": [
             "Archive", "CORPORA", "TABLE_ENDINGS", "announcement", "card", "default_folder", "is_table", "label",
             "read_cards", "slug",
         ],  # fmt: skip
+        "decoding": ["Contents", "HIGHEST_RATE", "LOWEST_RATE", "check_rate", "examine", "survey"],
         "fetching": ["fetch"],
         "parsers": ["audio_files", "sound_files"],
         "resuming": ["ATTEMPTS"],
-        "table": [
-            "COLUMNS", "HIGHEST_RATE", "LOWEST_RATE", "even_share", "examples", "label_sets", "load",
-            "scored", "thin",
-        ],  # fmt: skip
+        "spelling": ["alike_speakers"],
+        "table": ["COLUMNS", "even_share", "examples", "label_sets", "load", "scored", "thin"],
     },
 )

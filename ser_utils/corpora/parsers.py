@@ -1,6 +1,6 @@
 """What file names, cards and metadata say of each recording. No sound file is opened.
 
-Recordings may be of any format that libsndfile reads, under the corpus's own names, anywhere below the folder.
+Recordings may be of any format that `decoding` reads, under the corpus's own names, anywhere below the folder.
 """
 
 import filecmp
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from ser_utils import SerError, listed
 from ser_utils.corpora.cards import Corpus, Names
+from ser_utils.corpora.decoding import conversion, has_pyav
 from ser_utils.corpora.labels import canonical_emotion
+from ser_utils.corpora.sound_headers import AUDIO_ENDINGS, FOREIGN_ENDINGS
 from ser_utils.corpora.text_tables import read_table
 
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
+_ENDINGS = AUDIO_ENDINGS + FOREIGN_ENDINGS
 #: Sets of labels of ShEMO besides the file names', and where they stand.
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
@@ -32,15 +34,23 @@ def _known_emotion(name: object, where: str) -> str:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List the sound files (`AUDIO_ENDINGS`) in a folder and below, sorted.
+    """List the sound files in a folder and below, by their endings, sorted.
 
-    Hidden ones are left out, and so are the files that macOS adds (`._*`, `__MACOSX/`), which hold no sound.
+    Hidden ones are left out, and so are the files that macOS adds (`._*`, `__MACOSX/`), which hold no sound. Files of
+    kinds that cannot be read without PyAV are counted in a warning.
     """
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [Path(place, name) for name in files if name.lower().endswith(AUDIO_ENDINGS) and name[0] != "."]
-    return sorted(found)
+        found += [Path(place, name) for name in files if name.lower().endswith(_ENDINGS) and name[0] != "."]
+    foreign = [] if has_pyav() else [path for path in found if path.suffix.lower() in FOREIGN_ENDINGS]
+    if foreign:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in foreign}))
+        count = "1 file of a kind" if len(foreign) == 1 else f"{len(foreign)} files of kinds"
+        were = "was" if len(foreign) == 1 else "were"
+        advice = f"`pip install -e '.[formats]'`, or convert: `{conversion(foreign[0])}`"
+        warnings.warn(f"{folder}: {count} that cannot be read {were} passed over: {kinds}; {advice}.", stacklevel=2)
+    return sorted(set(found) - set(foreign))
 
 
 def sound_files(folders: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -129,8 +139,8 @@ def _once(known: Corpus, rows: list[dict]) -> list[dict]:
     """Keep one row of each clip: archives hold recordings twice, in two folders or in two formats."""
     kept: dict[str, dict] = {}
     copies = []
-    # Formats come in the order of AUDIO_ENDINGS: those without loss first.
-    for row in sorted(rows, key=lambda row: AUDIO_ENDINGS.index(Path(row["path"]).suffix.lower())):
+    # Formats come in the order of their endings: those without loss first.
+    for row in sorted(rows, key=lambda row: _ENDINGS.index(Path(row["path"]).suffix.lower())):
         first = kept.setdefault(row["clip"], row)
         if first is row:
             continue

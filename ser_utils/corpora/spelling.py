@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 #: Letters that look like others: Arabic ones as Persian and Urdu keyboards write them, Cyrillic and Greek ones as Latin.
 _ALIKE = {
@@ -46,3 +48,16 @@ def speaker_key(name: str) -> str:
     """
     key = re.sub(r"(?<=\d)\.0+$", "", skeleton(name))
     return re.sub(r"(?<!\d)0+(?=\d)", "", key)
+
+
+def alike_speakers(names: Iterable[str]) -> str:
+    """Name ids of speakers that may be one id in several spellings (see `speaker_key`), in one line; "" without any.
+
+    >>> alike_speakers(["Ali", "ali", "ali", "Eva"])
+    "speakers that may be one: 'Ali' (1 clip) and 'ali' (2 clips); write each id in one way, or a person is on both sides"
+    """
+    counts, spellings = Counter(names), defaultdict(list)
+    for name in sorted(counts):
+        spellings[speaker_key(name)].append(f"'{name}' ({counts[name]} clip{'s' * (counts[name] > 1)})")
+    groups = "; ".join(" and ".join(group) for group in spellings.values() if len(group) > 1)
+    return groups and f"speakers that may be one: {groups}; write each id in one way, or a person is on both sides"

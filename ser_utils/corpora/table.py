@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,19 @@ import numpy as np
 
 from ser_utils import SerError, emotions_among, listed
 from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, default_folder, label
+from ser_utils.corpora.decoders import Unreadable
+from ser_utils.corpora.decoding import examine, survey
 from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
-from ser_utils.corpora.parsers import AUDIO_ENDINGS, SHEMO_JSON, parse, shemo_labels
+from ser_utils.corpora.parsers import SHEMO_JSON, parse, shemo_labels
+from ser_utils.corpora.sound_headers import AUDIO_ENDINGS
+from ser_utils.corpora.spelling import alike_speakers
+from ser_utils.corpora.stretches import placed, refuse_shared_sound
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("clip", "path", "speaker", "emotion", "gender", "text", "duration", "sample_rate")
-#: Outside of this a file holds no speech, or its header is wrong: 1 Hz would make hours of a few kilobytes [Hz].
-LOWEST_RATE, HIGHEST_RATE = 2_000, 1_000_000
 _LABELS = ("filename", *SHEMO_JSON)
 
 
@@ -40,7 +44,10 @@ def load(
     ----------
     corpus : str or Path
         A name in `CORPORA`, or the path of a text table (CSV, TSV, …) with columns `path` (relative to the table),
-        `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them.
+        `emotion`, `speaker` and optionally `clip`, `gender`, `text`, or usual synonyms of them; with `start` and `end`
+        (seconds or time spans; empty: from the beginning, to the end) a row is a stretch of a file. Votes, in columns
+        `votes_<emotion>` (numbers) or `rater_1`, `rater_2`, … (labels), take the place of `emotion`: the majority is the
+        emotion, clips with a tie are left out and counted.
     data : str or Path, optional
         Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default; not with a table.
     labels : mapping of str to str, path, or {"filename", "shemo_json", "modified"}
@@ -55,8 +62,9 @@ def load(
     Returns
     -------
     DataFrame
-        Columns `clip` (unique), `path`, `speaker`, `emotion` (canonical, or a corpus's own), `gender` ("female", "male" or None), `text`
-        (or None), `duration` [s] and `sample_rate` [Hz, as stored], sorted by clip. `attrs["skipped"]` lists the paths
+        Columns `clip` (unique), `path`, for stretches `start` and `end` [s], `speaker`, `emotion` (canonical, or a
+        corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as
+        stored], of voted clips `votes_<emotion>` (numbers of votes), sorted by clip. `attrs["skipped"]` lists the paths
         left out, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
 
     Raises
@@ -70,8 +78,6 @@ def load(
     >>> sorted(set(clips["emotion"]))
     ['anger', 'fear', 'happiness', 'neutral', 'sadness', 'surprise']
     """
-    import pandas as pd
-
     known = card(corpus)
     own: dict[str, str] = {}
     if not isinstance(labels, str) or labels.lower().endswith(TABLE_ENDINGS):
@@ -85,42 +91,74 @@ def load(
         rows, skipped = parse(known, folder, labels)
         emotions, notes = translate([row["emotion"] for row in rows], own)
         rows = [{**row, "emotion": emotions[row["emotion"]]} for row in rows if emotions[row["emotion"]]]
-        source = str(folder)
+        source, expected = str(folder), f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
     else:
+        if data is not None:
+            raise SerError(f"--data {data} has no effect with a table: paths in {corpus} are relative to its folder; leave it out.")
         rows, skipped, notes = parse_list(Path(corpus).expanduser(), own)
-        source = str(corpus)
+        source, expected = str(corpus), "a row for every recording"
+    return clips_of(rows, skipped, notes, label(corpus), source, expected, strict=strict, decode=decode)
+
+
+def clips_of(
+    rows: list[dict], skipped: list[tuple[str, str]], notes: list[str], name: str, source: str, expected: str, *,
+    strict: bool = False, decode: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Open the recordings of a parser's rows, and make the clips table that `load` returns; `strict`, `decode` as there.
+
+    `rows` of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files that are
+    left out already, `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
+
+    Raises SerError if no recording can be read, some cannot and `strict` is set, or the table is unusable.
+    """
+    import pandas as pd
 
     readable = []
+    paths = list(dict.fromkeys(row["path"] for row in rows))
     with ThreadPoolExecutor() as pool:
-        lengths = pool.map(_decoded if decode else _length, [row["path"] for row in rows])
-        for row, (frames, rate, problem) in zip(rows, lengths, strict=True):
-            if problem:
-                skipped.append((row["path"], problem))
-            else:
-                readable.append({**row, "duration": frames / rate, "sample_rate": rate})
+        looked = dict(zip(paths, pool.map(partial(_looked_at, decode=decode), paths), strict=True))
+    for row in rows:
+        frames, rate, problem, *_ = looked[row["path"]]
+        if problem:
+            skipped += [(row["path"], problem)] if (row["path"], problem) not in skipped else []
+        else:
+            readable.append(placed(row, frames, rate, source) | {"sample_rate": rate})
+    if readable and "line" in readable[0]:
+        refuse_shared_sound(readable, source)
     if skipped:
         total = len(skipped) + len(readable)
         named = listed(f"{Path(path).name} ({reason})" for path, reason in skipped)
         message = f"{len(skipped)} of {total} recordings left out: {named}."
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, stacklevel=3)
+    odd = {path: remarks for path, (*_, remarks, _) in looked.items() if remarks}
+    if odd:
+        named = listed(f"{Path(path).name} ({remarks})" for path, remarks in odd.items())
+        message = f"{len(odd)} of {len(looked)} recordings are not as they should be: {named}."
+        if strict and any(damage for *_, damage in looked.values()):
+            raise SerError(f"{message} Replace or remove the damaged ones, or run without strict.")
+        warnings.warn(message, stacklevel=3)
     if not readable:
-        expected = "a row for every recording"
-        if str(corpus) in CORPORA:
-            expected = f"{', '.join(AUDIO_ENDINGS[:3])} files under the corpus's own names"
-        raise SerError(f"No readable recordings of {known.title} in {source}: expected {expected}.")
+        raise SerError(f"No readable recordings of {name} in {source}: expected {expected}.")
 
-    clips = pd.DataFrame(readable, columns=list(COLUMNS)).sort_values("clip", ignore_index=True)
+    stretch, votes = ["start", "end"], [name for name in readable[0] if name.startswith("votes_")]
+    columns = [*COLUMNS[:2], *(stretch if "start" in readable[0] else []), *COLUMNS[2:], *votes]
+    clips = pd.DataFrame(readable, columns=columns).sort_values("clip", ignore_index=True)
     # Object columns keep None as None; pandas' str type would turn it into NaN.
-    clips = clips.astype({"gender": object, "text": object, "duration": float, "sample_rate": int})
+    clips = clips.astype({"gender": object, "text": object, "sample_rate": int} | dict.fromkeys(["duration", *votes], float))
     clips[["gender", "text"]] = clips[["gender", "text"]].where(clips[["gender", "text"]].notna(), None)
     _check_table(clips, source)
-    clips.attrs["skipped"] = [path for path, _ in skipped]
-    clips.attrs["corpus"] = label(corpus)
-    clips.attrs["notes"] = notes
     for note in notes:
-        print(f"{label(corpus)}: {note}", file=sys.stderr)
+        print(f"{name}: {note}", file=sys.stderr)
+    if alike := alike_speakers(clips["speaker"]):
+        warnings.warn(f"{name}: {alike}.", stacklevel=3)
+        notes = [*notes, alike]
+    several = clips.groupby("speaker")["gender"].nunique()
+    if several.max() > 1:
+        who = listed(several.index[several > 1])
+        warnings.warn(f"{name}: {who} has more than one gender: two people of one name, or a wrong entry.", stacklevel=3)
+    clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
     return clips
 
 
@@ -161,7 +199,8 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
     twice = clips.loc[clips["clip"].duplicated(keep=False)]
     if len(twice):
         first = twice.loc[twice["clip"] == twice["clip"].iloc[0], "path"]
-        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: remove or rename the copies"
+        advice = "remove copies; in a table, different recordings take names in the column clip"
+        copies = f"'{twice['clip'].iloc[0]}' as {' and '.join(first.iloc[:2])}: {advice}"
         raise SerError(f"{twice['clip'].nunique()} clip ids occur more than once in {source}, {copies}.")
     for column, reason in (
         ("speaker", "two speakers are needed, since one is tested who was not trained on"),
@@ -172,39 +211,19 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
             raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
 
 
-def _length(path: str) -> tuple[int, int, str]:
-    """Frames, sample rate, and what is wrong with a sound file as far as its header tells."""
-    import soundfile
-
+def _looked_at(path: str, decode: bool) -> tuple[int, int, str, str, str]:
+    """Samples, rate, why a recording cannot be used, what is odd in it, and what is damaged."""
     try:
-        about = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError):
-        return 0, 0, "not readable as audio"
-    if not LOWEST_RATE <= about.samplerate <= HIGHEST_RATE:
-        return 0, about.samplerate, f"a sample rate of {about.samplerate} Hz"
-    return about.frames, about.samplerate, "" if about.frames else "damaged" if _ogg_without_end(path) else "no samples"
-
-
-def _decoded(path: str) -> tuple[int, int, str]:
-    """As `_length`, with the number of frames that decoding gives."""
-    import soundfile
-
-    frames, rate, problem = _length(path)
-    if problem:
-        return frames, rate, problem
-    try:
-        with soundfile.SoundFile(path) as sound:  # in blocks, since a recording may last hours
-            frames = sum(len(block) for block in sound.blocks(1 << 18, dtype="float32"))
-    except (soundfile.SoundFileError, OSError):
-        return 0, rate, "damaged"
-    return frames, rate, "" if frames else "damaged"
-
-
-def _ogg_without_end(path: str) -> bool:
-    """Whether an Ogg file lacks the page flagged as the end: libsndfile finds no samples in it."""
-    content = Path(path).read_bytes()
-    last = content.rfind(b"OggS")
-    return last > 0 and not content[last + 5] & 4
+        path.encode()
+        sound = examine(path)
+        if sound.certain and not decode:
+            return sound.promised or 0, sound.rate, "", "", ""
+        found = survey(sound)
+        return found.frames, sound.rate, "", ", ".join(found.remarks), found.damage
+    except Unreadable as error:
+        return 0, 0, error.cause.removeprefix("is "), "", ""
+    except UnicodeEncodeError:
+        return 0, 0, "the name is not in UTF-8: rename it", "", ""
 
 
 def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ _OTHER_FILES = {b"PK\x03\x04": "a workbook or a zip file", b"\xd0\xcf\x11\xe0": 
 
 def read_table(
     table: Path, needed: Sequence[str], synonyms: Mapping[str, str] | None = None, *,
-    fits: Callable[[pd.DataFrame], int] = len,
+    fits: Callable[[pd.DataFrame], int] = len, instead: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
     """Read a text table of any usual form.
 
@@ -48,6 +49,8 @@ def read_table(
         Other names of columns, lower case with underscores, and what they stand for; capitals do not count.
     fits : callable
         Of several possible code pages the one is taken whose table (a DataFrame) gets the highest number.
+    instead : mapping of str to str, optional
+        A needed column → a pattern; where a column matches it the needed one may lack.
 
     Returns
     -------
@@ -68,8 +71,8 @@ def read_table(
     readings = _readings(content, table)
     codec, text = next(iter(readings.items()))
     if codec.startswith("utf"):
-        return _parse(text, table, needed, synonyms or {})
-    found = {page: _parse(text, table, needed, synonyms or {}) for page, text in readings.items()}
+        return _parse(text, table, needed, synonyms or {}, instead or {})
+    found = {page: _parse(text, table, needed, synonyms or {}, instead or {}) for page, text in readings.items()}
 
     def rank(page: str) -> tuple[int, int]:
         frame = found[page][0]
@@ -89,7 +92,7 @@ def decoded(table: Path) -> str:
 def _readings(content: bytes, table: Path) -> dict[str, str]:
     """The text by encoding: in one that is certain, else in every Windows code page that has these bytes."""
     with suppress(UnicodeDecodeError):
-        codec = _codec(content)
+        codec = codec_of(content)
         return {codec: content.decode(codec)}
     readings = {}
     for page in _CODE_PAGES:
@@ -100,7 +103,7 @@ def _readings(content: bytes, table: Path) -> dict[str, str]:
     return readings
 
 
-def _codec(content: bytes) -> str:
+def codec_of(content: bytes) -> str:
     """UTF-8, UTF-16 or UTF-32 by the mark at the beginning, or by every second byte being zero."""
     for mark, codec in _MARKS.items():
         if content.startswith(mark):
@@ -128,7 +131,7 @@ def _oddities(text: str) -> int:
 
 
 def _parse(
-    text: str, table: Path, needed: Sequence[str], synonyms: Mapping[str, str]
+    text: str, table: Path, needed: Sequence[str], synonyms: Mapping[str, str], instead: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
     import pandas as pd
 
@@ -155,7 +158,7 @@ def _parse(
     except csv.Error as error:
         line = first + reader.line_num
         raise SerError(f"{table} cannot be read as a table: line {line}: {error}; is a quotation mark left open?") from error
-    columns, notes = _columns(header, table, needed, synonyms)
+    columns, notes = _columns(header, table, needed, synonyms, instead)
     for line, row in rows:
         if len(row) != len(header):
             raise SerError(
@@ -167,7 +170,7 @@ def _parse(
 
 
 def _columns(
-    header: list[str], table: Path, needed: Sequence[str], synonyms: Mapping[str, str]
+    header: list[str], table: Path, needed: Sequence[str], synonyms: Mapping[str, str], instead: Mapping[str, str]
 ) -> tuple[dict[str, int], list[str]]:
     """Position of each column, by its name here; a name itself comes before its synonyms."""
     names = [_column(name) for name in header]
@@ -182,7 +185,8 @@ def _columns(
             found[wanted] = places[0]
             if not own:
                 notes.append(f"'{cleaned(header[places[0]])}' is read as {wanted}")
-    lacking = [name for name in needed if name not in found]
+    made_up = {column for column, pattern in instead.items() if any(re.fullmatch(pattern, name) for name in names)}
+    lacking = [name for name in needed if name not in found and name not in made_up]
     if lacking:
         has = ", ".join(map(cleaned, header))
         raise SerError(f"{table} has no column {', '.join(lacking)}; it has {has} (the first line names the columns).")

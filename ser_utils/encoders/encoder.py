@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ser_utils import SerError
+from ser_utils import SerError, refuse_pointer
 from ser_utils.encoders.precision import autocast
 from ser_utils.encoders.start import split_control
 
@@ -218,10 +218,12 @@ def _settings(folder: Path, name: str) -> tuple[PretrainedConfig, FeatureExtract
 
     if not (folder / "config.json").is_file():
         raise SerError(f"{folder} holds no config.json: give a folder written by save_pretrained.")
+    for file in (*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("*.bin")):
+        refuse_pointer(file)
     try:
         family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
-        raise SerError(f"{folder / 'config.json'} is not a JSON object: {_line(error)}") from error
+        raise SerError(f"{folder / 'config.json'} is not a JSON object: download or save the model again.") from error
     if family not in FAMILIES:
         raise SerError(f"{name} is a model of type {family}: encoders are of the types {', '.join(FAMILIES)}.")
     if not (folder / "preprocessor_config.json").is_file():
@@ -231,7 +233,8 @@ def _settings(folder: Path, name: str) -> tuple[PretrainedConfig, FeatureExtract
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # noqa: BLE001
-        raise SerError(f"the configuration in {folder} cannot be read: {_line(error)}") from error
+        damaged = "config.json or preprocessor_config.json lacks entries or holds wrong ones"
+        raise SerError(f"the configuration in {folder} cannot be read: {damaged}; download or save the model again.") from error
     if extractor.sampling_rate != 16_000:
         raise SerError(f"{name} takes {extractor.sampling_rate} Hz audio: encoders of 16000 Hz are supported.")
     return config, extractor

@@ -54,7 +54,9 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
                     folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
                 )
             except Exception as error:  # noqa: BLE001 - damaged files raise as many types as there are formats
-                raise SerError(f"the weights in {folder} cannot be loaded: {_line(error)}") from error
+                held = any(any(folder.glob(names)) for names in ("*.safetensors", "*.bin"))
+                cause = "their file is damaged, cut short, or does not fit config.json" if held else "there are none"
+                raise SerError(f"the weights in {folder} cannot be loaded: {cause}; download or save the model again.") from error
             missing = sorted(set(found["missing_keys"]) - _UNUSED)
             if missing or found["mismatched_keys"]:
                 missing = missing or [str(key) for key, *_ in found["mismatched_keys"]]

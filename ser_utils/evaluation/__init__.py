@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "temperatures",
         ],  # fmt: skip
         "crossvalidation": ["cross_validate"],
+        "fingerprints": ["ALIKE", "fingerprint", "near_copies"],
         "intervals": [
             "METHODS", "bootstrap", "confusions_by_unit", "holm", "interval", "macro_f1",
             "permutation_test", "recall", "uar", "wa", "weighted",
@@ -23,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "public_splits": ["split_leaks"],
         "scoring": [
-            "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
+            "against_votes", "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip
         "speaker_folds": ["check_folds", "folds"],
         "speaker_probe": ["tell_speakers"],

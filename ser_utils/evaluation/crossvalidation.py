@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError, emotions_among, features, replacing
-from ser_utils.evaluation.predictions import name_rows, validate
+from ser_utils import SerError, emotions_among, features, listed, replacing
+from ser_utils.evaluation.predictions import validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def cross_validate(
     text_disjoint: bool = False,
     allow_leaks: bool = False,
     cache: str | Path | None = None,
+    soft: bool = False,
 ) -> pd.DataFrame:
     """Train on the other folds and predict this one: out-of-fold predictions of every segment.
 
@@ -62,17 +63,20 @@ def cross_validate(
     cache : path, optional
         Folder that keeps what each job predicted, under a hash of all that it depends on: what another notebook has
         trained, or this one before it was stopped, is read.
+    soft : bool
+        Train on the raters' votes (`votes_<emotion>` of `clips`) instead of their majority: `fit` receives them as `soft`.
 
     Returns
     -------
     DataFrame
         Predictions at segment level, ordered by seed, then as `segments`. A class that the training part of a fold
-        lacks (only with `allow_leaks`) has probability 0 there.
+        lacks (only with `allow_leaks`) has probability 0 there. The raters' votes of `clips` stand in it, too.
 
     Raises
     ------
     SerError
-        If rows do not match, a segment's clip is not in `clips`, or the folds leak (see `check_folds`).
+        If rows do not match, a segment's clip is not in `clips`, the folds leak (see `check_folds`), or votes are wanted
+        that `clips` does not hold or the estimator does not take.
     """
     from sklearn.base import clone
     from tqdm.auto import tqdm
@@ -89,10 +93,17 @@ def cross_validate(
     else:
         raise SerError("folds must be a Series of fold by clip, as evaluation.folds returns it")
     if pd.isna(fold).any():
-        raise SerError(f"segments, {name_rows(segments.index[pd.isna(fold)])}: the clip has no fold")
+        raise SerError(f"segments at index {listed(segments.index[pd.isna(fold)])}: the clip has no fold")
     names = emotions_among(clips["emotion"])
     emotion, speaker = rows["emotion"].to_numpy(dtype=object), rows["speaker"].to_numpy(dtype=object)
-    takes_groups = "groups" in inspect.signature(estimator.fit).parameters
+    takes = inspect.signature(estimator.fit).parameters
+    votes = [name for name in rows if name.startswith("votes_")]
+    extra = {"groups": speaker} if "groups" in takes else {}
+    if soft:
+        if not votes or "soft" not in takes:
+            lacking = "the clips table has no votes_<emotion>" if not votes else f"{type(estimator).__name__} takes no votes"
+            raise SerError(f"soft=True trains on the raters' votes, but {lacking}: leave it out")
+        extra["soft"] = rows[votes].rename(columns=lambda name: name.removeprefix("votes_"))
 
     content = None if cache is None else _content(X)
     jobs = []
@@ -101,11 +112,11 @@ def cross_validate(
         test = np.flatnonzero(fold == number)
         seeded = clone(estimator)
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
-        groups = speaker[train] if takes_groups else None
-        file = None if cache is None else Path(cache) / _file_name(content, seeded, train, test, emotion[train], groups, names)
+        own = {name: values.take(train) for name, values in extra.items()}
+        file = None if cache is None else Path(cache) / _file_name(content, seeded, train, test, emotion[train], own, names)
         jobs.append((seed, number, seeded, train, test, file))
 
-    constant = {"y": emotion, "groups": speaker if takes_groups else None, "names": names}
+    constant = {"y": emotion, "extra": extra, "names": names}
     probabilities = {job[:2]: np.load(job[-1]) for job in jobs if job[-1] is not None and job[-1].is_file()}
     missing = [partial(_run_job, job=job, **constant) for job in jobs if job[:2] not in probabilities]
     finished = features.run(missing, X, n_jobs=min(n_jobs, max(len(missing), 1)))
@@ -114,14 +125,14 @@ def cross_validate(
 
     base = pd.DataFrame({
         "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "start": segments["start"].to_numpy(dtype=float),
-        "end": segments["end"].to_numpy(dtype=float), "speaker": speaker, "emotion": emotion,
+        "end": segments["end"].to_numpy(dtype=float), "speaker": speaker, "emotion": emotion, **rows[votes],
     })  # fmt: skip
     values = np.zeros((len(seeds), len(base), len(names)))
     for seed, number, _, _, test, _ in jobs:
         values[list(seeds).index(seed), test] = probabilities[seed, number]
     result = pd.concat([base.assign(seed=int(seed), system=system) for seed in seeds], ignore_index=True)
     result[names] = values.reshape(-1, len(names))
-    return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
+    return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names, *votes]])
 
 
 def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +142,7 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
         raise SerError(f"clip '{twice}' is in the clips table more than once: keep one row of each")
     strangers = ~segments["clip"].isin(clips["clip"])
     if strangers.any():
-        raise SerError(f"segments, {name_rows(segments.index[strangers])}: the clip is not in the clips table")
+        raise SerError(f"segments at index {listed(segments.index[strangers])}: the clip is not in the clips table")
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
 
 
@@ -149,11 +160,11 @@ def _file_name(*depends: object) -> str:
     return f"{joblib.hash(depends)}.npy"
 
 
-def _run_job(X, *, y, groups, names, job):
+def _run_job(X, *, y, extra, names, job):
     """Train on some rows and predict others, and keep what was predicted: `(seed, fold), probabilities`."""
     seed, number, estimator, train, test, file = job
     with features.one_thread():
-        estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
+        estimator.fit(X[train], y[train], **{name: values.take(train) for name, values in extra.items()})
         judged = estimator.predict_proba(X[test])
     features.give_back_memory()  # or each process keeps the largest of its trainings
     probabilities = np.zeros((len(test), len(names)))

@@ -100,11 +100,10 @@ def stored(
 ) -> np.memmap:
     """Return an array from the cache, read-only; compute what is missing of it first.
 
-    `kind` and `settings` are all that the numbers depend on besides audio and segments; the setting "encoder" is only
-    written down, since another name for the same weights gives the same array. `row_shape` and `dtype` are those of one
-    segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`) and
-    segments, and returns their features; it is sent to other processes. Rows of one of the `groups` are computed together.
-    `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
+    `kind` and `settings` are all that the numbers depend on besides audio and segments. `row_shape` and `dtype` are those
+    of one segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`, of
+    stretches `start` and `end`) and segments, and returns their features; it is sent to other processes. Rows of one of
+    the `groups` are computed together. `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
     Raises
     ------
@@ -114,26 +113,23 @@ def stored(
     """
     cache = CACHE if cache is None else Path(cache)
     shape = (len(segments), *row_shape)
-    about = {"kind": kind, **settings, "shape": shape, "dtype": dtype, "code_version": CODE_VERSION}
-    paths = clips[["clip", "path"]].set_index("clip", drop=False)
+    recordings = clips.filter(["clip", "path", "start", "end"]).set_index("clip", drop=False)
 
     def job(file: Path, part: Part) -> Callable[[], float]:
         own = segments.iloc[part.rows]
-        tables = paths.loc[own["clip"].unique()].reset_index(drop=True), own
+        tables = recordings.loc[own["clip"].unique()].reset_index(drop=True), own
         return partial(_write_part, file, np.dtype(dtype), part.seconds, compute, *tables)
 
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # The name that an encoder goes by does not change its frames.
-        identity = {key: value for key, value in settings.items() if key != "encoder"}
-        folder = cache / f"{kind}-{_key({'kind': kind, 'shape': shape, **identity}, clips, segments, cache)}"
+        folder = cache / f"{kind}-{_key({'kind': kind, 'shape': shape, **settings}, clips, segments, cache)}"
         array = folder / "array.npy"
         if not array.is_file():
             folder.mkdir(exist_ok=True)
             with _locked(folder):
                 if not array.is_file():
                     parts = split(samples, int(np.prod(row_shape)) * np.dtype(dtype).itemsize, groups)
-                    _fill(folder, about, parts, job, n_jobs, progress)
+                    _fill(folder, shape, np.dtype(dtype), parts, job, n_jobs, progress)
         return np.load(array, mmap_mode="r")
     except OSError as error:
         if error.errno in _NO_ENTRY:
@@ -161,11 +157,14 @@ def _locked(folder: Path) -> contextlib.AbstractContextManager:
         return lock.acquire()
 
 
-def _fill(folder: Path, about: dict, parts: list[Part], job: Callable, n_jobs: int | None, progress: str | None) -> None:
+def _fill(
+    folder: Path, shape: tuple[int, ...], dtype: np.dtype, parts: list[Part],
+    job: Callable[[Path, Part], Callable[[], float]], n_jobs: int | None, progress: str | None,
+) -> None:  # fmt: skip
     """Compute the parts that an earlier run has not left, and join all into `array.npy`."""
     from tqdm.auto import tqdm
 
-    shape, dtype, array = about["shape"], np.dtype(about["dtype"]), folder / "array.partial"
+    array = folder / "array.partial"
     _reserve(array, int(np.prod(shape)) * dtype.itemsize)
     (folder / "parts").mkdir(exist_ok=True)
     files = [folder / "parts" / f"{i}.npy" for i in range(len(parts))]
@@ -180,9 +179,6 @@ def _fill(folder: Path, about: dict, parts: list[Part], job: Callable, n_jobs: i
             bar.update(seconds)
     give_back_memory()
     _write(array, dtype, shape, ((part.rows, np.load(file)) for part, file in zip(parts, files, strict=True)))
-    about |= {"audio_seconds": round(total, 3), "bytes": array.stat().st_size}
-    with replacing(folder / "index.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
     os.replace(array, folder / "array.npy")
     shutil.rmtree(folder / "parts")
 
@@ -219,12 +215,15 @@ def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable
 
 def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Path) -> str:
     """Address of an array: a hash of all that it depends on."""
-    paths = dict(zip(clips["clip"], clips["path"], strict=True))
     names = segments["clip"].tolist()
-    missing = next((name for name in names if name not in paths), None)
+    missing = next(iter(set(names) - set(clips["clip"])), None)
     if missing is not None:
         raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
-    contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
+    used = clips[clips["clip"].isin(set(names))]
+    contents = dict(zip(used["clip"], content_hashes(used["path"].tolist(), cache), strict=True))
+    if "start" in used:
+        spans = used[["clip", "start", "end"]].itertuples(index=False)
+        contents = {clip: f"{contents[clip]}{start!r}-{end!r}" for clip, start, end in spans}
     code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # files have numbers of parts
     code["versions"] = {name: metadata.version(name) for name in _COMPUTE}
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
@@ -246,8 +245,9 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
         known = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    before, result = dict(known), []
-    for path in map(os.path.abspath, paths):
+    before, found = dict(known), {}
+    paths = [os.path.abspath(path) for path in paths]
+    for path in dict.fromkeys(paths):
         try:
             stat = os.stat(path)
             # The change time too: a copy that keeps the modification time is still noticed.
@@ -260,11 +260,11 @@ def content_hashes(paths: list[str], cache: Path) -> list[str]:
                     known[path] = entry
         except FileNotFoundError as error:
             raise SerError(f"{path} does not exist: the clips table names it; load the corpus again.") from error
-        result.append(entry[3])
+        found[path] = entry[3]
     if known != before:
         with replacing(store) as temporary:
             temporary.write_text(json.dumps(known), encoding="utf-8")
-    return result
+    return [found[path] for path in paths]
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Run one notebook in a kernel of this very interpreter, and watch its memory."""
+"""Run notebooks in kernels of this very interpreter, and watch their memory."""
 
 import json
 import shutil
@@ -6,8 +6,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,22 @@ _KERNEL_ENV = {
 
 class NotebookFailed(RuntimeError):
     """A notebook stopped with an error. The message names notebook, cell, error and the kept executed copy."""
+
+
+@contextmanager
+def killing_kernels() -> Iterator[None]:
+    """Kill all processes that were started in the block if it ends with an exception, such as that of Ctrl-C."""
+    import psutil
+
+    this = psutil.Process()
+    before = set(this.children())
+    try:
+        yield
+    except BaseException:
+        for child in set(this.children(recursive=True)) - before:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        raise
 
 
 def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = "") -> dict:
@@ -49,7 +66,7 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
         written.touch()
         started = time.perf_counter()
         try:
-            peak, peak_process = _watch(lambda: _papermill(book, given, partial, written, workspace, scheduler))
+            peak, peak_process = _watch(lambda start: _papermill(book, given, partial, written, workspace, scheduler, start))
             made = set(written.read_text(encoding="utf-8").splitlines())
             tables = {name: _below(workspace.tables / f"{name}.parquet", workspace) for name in book.writes}
             if lacking := ", ".join(name for name, path in tables.items() if path not in made):
@@ -92,7 +109,10 @@ def _failure(book: Notebook, error: Exception, kept: Path) -> SerError | Noteboo
     return NotebookFailed(f"{where}: {said.strip().splitlines()[0]}\nexecuted so far: {kept}")
 
 
-def _papermill(book: Notebook, given: dict, partial: Path, written: Path, workspace: Workspace, scheduler: str) -> None:
+def _papermill(
+    book: Notebook, given: dict, partial: Path, written: Path, workspace: Workspace, scheduler: str,
+    started_kernel: Callable[[int], None],
+) -> None:  # fmt: skip
     from papermill import execute_notebook
 
     run = {"notebook": book.name, "workspace": workspace.slug, "record": str(written)}
@@ -108,7 +128,7 @@ def _papermill(book: Notebook, given: dict, partial: Path, written: Path, worksp
             language="python",
             start_timeout=300,  # on a busy machine a kernel needed more than papermill's 60 s
             progress_bar={"desc": book.name, "unit": "cell", "leave": False, "file": sys.stderr},
-            kernel_manager_class=_kernel_manager(environment, partial.parent),
+            kernel_manager_class=_kernel_manager(environment, partial.parent, started_kernel),
             resources={"metadata": {"path": str(ROOT)}},
         )
 
@@ -117,7 +137,7 @@ def _below(path: Path, workspace: Workspace) -> str:
     return path.relative_to(workspace.root).as_posix()
 
 
-def _kernel_manager(environment: dict[str, str], sockets: Path) -> type:
+def _kernel_manager(environment: dict[str, str], sockets: Path, started_kernel: Callable[[int], None]) -> type:
     """A kernel manager class that starts this very interpreter, whatever kernels are installed."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -132,34 +152,36 @@ def _kernel_manager(environment: dict[str, str], sockets: Path) -> type:
             command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
 
+        async def _async_post_start_kernel(self, **options):
+            await super()._async_post_start_kernel(**options)
+            started_kernel(self.provisioner.pid)
+
+        post_start_kernel = _async_post_start_kernel
+
     return ThisInterpreter
 
 
-def _watch(work: Callable[[], None]) -> tuple[int, int]:
-    """Do work in a thread and watch the memory of its processes, in bytes: (highest together, largest one).
+def _watch(work: Callable[[Callable[[int], None]], None]) -> tuple[int, int]:
+    """Do work in a thread and watch the memory of its kernel's processes, in bytes: (highest together, largest one).
 
-    The main thread stays free for Ctrl-C, which ends the kernel, and with it the work, before the interrupt goes on.
-    Memory is read five times a second, or about once where the processes are large: counting their pages took a tenth
-    of both cores. A process counts from the second look on: at first it shows all of its parent's memory as its own.
+    `work` calls what it is given with the number of the kernel's process. Memory is read five times a second, or about
+    once where the processes are large: counting their pages took a tenth of both cores. A process counts from the second
+    look on: at first it shows all of its parent's memory as its own.
     """
     import psutil
 
-    this, peak, largest = psutil.Process(), 0, 0
-    before, seen = set(this.children()), set()
+    kernels, seen, peak, largest = [], set(), 0, 0
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(work)
-        try:
-            while not running.done():
-                started = time.perf_counter()
-                children = set(this.children(recursive=True)) - before
-                sizes = [_memory(child) for child in children & seen]
-                seen = children
-                peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
-                wait([running], timeout=max(0.2, 20 * (time.perf_counter() - started)))
-        except BaseException:
-            for child in set(this.children(recursive=True)) - before:
-                child.kill()
-            raise
+        running = pool.submit(work, kernels.append)
+        while not running.done():
+            started, processes = time.perf_counter(), set()
+            for kernel in kernels:
+                with suppress(psutil.NoSuchProcess):
+                    processes |= {psutil.Process(kernel), *psutil.Process(kernel).children(recursive=True)}
+            sizes = [_memory(process) for process in processes & seen]
+            seen = processes
+            peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
+            wait([running], timeout=max(0.2, 20 * (time.perf_counter() - started)))
         running.result()
     return peak, largest
 

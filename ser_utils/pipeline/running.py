@@ -1,18 +1,20 @@
-"""Run the notebooks in order through papermill, skipping what is up to date.
+"""Run the notebooks through papermill, skipping what is up to date.
 
-A notebook is run again when something that it depends on has changed (see `keys`), or when a product is missing. A
-rewritten but equal table stops the chain there. Papermill and nbconvert are imported only once a notebook must run.
+They start in order; two run at a time where neither reads a table of the other. A notebook is run again when something
+that it depends on has changed (see `keys`), or when a product is missing. A rewritten but equal table stops the chain
+there. Papermill and nbconvert are imported only once a notebook must run.
 """
 
 import math
 from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import yaml
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from ser_utils import ROOT, SerError, corpora, features
-from ser_utils.pipeline.execution import execute
+from ser_utils import ROOT, SerError, corpora, features, listed
+from ser_utils.pipeline.execution import NotebookFailed, execute, killing_kernels
 from ser_utils.pipeline.keys import Notebook, provenance
 from ser_utils.pipeline.others import present
 from ser_utils.pipeline.record import Record
@@ -28,6 +30,9 @@ PROFILES: dict[str, dict] = {
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000},
 }  # fmt: skip
+
+# Notebooks side by side: what one of them does in a single process leaves cores to the other.
+_AT_A_TIME = 2
 
 # Set by their own options, because the pipeline itself must know them.
 _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
@@ -107,20 +112,60 @@ def run(
         record.check_inputs(chosen)
         size = f"{len(clips)} clips, {clips['speaker'].nunique()} speakers"
         print(f"{workspace.label}: {size}; profile {profile}", flush=True)
-        for number, book in enumerate(chosen):
-            name = f"{book.name:<{max(len(book.name) for book in books) + 2}}"
-            key = record.key(book)
-            reason = "asked to run afresh" if fresh else record.reason(book, key)
-            if reason:
-                print(f"{name}{reason}{record.outlook(chosen[number:])}", flush=True)
-                record.start(book)
-                entry = execute(book, record.given(book), workspace, scheduler)
-                record.done(book, {**entry, "key": key, "profile": profile, **provenance()})
-                print(f"{name}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB", flush=True)
-            else:
-                print(f"{name}unchanged, skipped", flush=True)
-            record.page(book)
+        _run_books(record, chosen, fresh, scheduler)
         return record.finish()
+
+
+def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: str) -> None:
+    """Run the chosen notebooks and write their pages; after a failure, those that still run are waited for."""
+    left, running, pages, failure = list(chosen), {}, [], None
+    width = 2 + max(len(book.name) for book in chosen)
+    with ThreadPoolExecutor(_AT_A_TIME) as pool, killing_kernels():
+        while left or running or pages:
+            while len(running) < _AT_A_TIME and (book := _startable(left, running)):
+                left.remove(book)
+                key = record.key(book)
+                reason = "asked to run afresh" if fresh else record.reason(book, key)
+                if not reason:
+                    print(f"{book.name:<{width}}unchanged, skipped", flush=True)
+                    pages.append(book)
+                    continue
+                print(f"{book.name:<{width}}{reason}{record.outlook([book, *left])}", flush=True)
+                record.start(book)
+                given = record.given(book)
+                if "jobs" in book.defaults and (running or _startable(left, [book])):  # shares the machine
+                    given["jobs"] = max(1, (book.defaults | given)["jobs"] // _AT_A_TIME)
+                running[book] = pool.submit(execute, book, given, record.workspace, scheduler), key
+            if pages:  # while the next kernels start
+                record.page(pages.pop(0))
+                continue
+            if not running:
+                break
+            wait([future for future, _ in running.values()], timeout=1, return_when=FIRST_COMPLETED)  # Ctrl-C gets through
+            for book in [book for book, (future, _) in running.items() if future.done()]:
+                future, key = running.pop(book)
+                try:
+                    entry = future.result()
+                except (SerError, NotebookFailed) as error:
+                    failure, left = failure or error, []
+                    if running:
+                        print(f"{book.name:<{width}}failed; {listed(b.name for b in running)} is still running", flush=True)
+                    continue
+                record.done(book, {**entry, "key": key, "profile": record.record["profile"], **provenance()})
+                print(f"{book.name:<{width}}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB", flush=True)
+                pages.append(book)
+    if failure:
+        raise failure
+
+
+def _startable(left: Iterable[Notebook], running: Iterable[Notebook]) -> Notebook | None:
+    """The first notebook all of whose tables are there: no earlier one has still to write one."""
+    pending = {table for book in running for table in book.writes}
+    for book in left:
+        if not pending & set(book.reads):
+            return book
+        pending |= set(book.writes)
+    return None
 
 
 def parse_parameter(text: str) -> tuple[str, object]:

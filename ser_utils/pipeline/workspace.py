@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from ser_utils import ROOT, SerError, corpora, digest, replacing
@@ -123,6 +124,10 @@ class Workspace:
         if missing:
             raise SerError(f"scores lack the columns {', '.join(missing)}: pass what evaluation.scores returns")
         self._scores = [*self._scores, part[SCORE_COLUMNS]]
+        with FileLock(self.tables / ".scores.lock"):  # another notebook may be saving its own
+            self._save_scores()
+
+    def _save_scores(self) -> None:
         # As text: no number changes by passing through, so a file is the same whenever the scores are.
         text = io.StringIO(pd.concat(self._scores).to_csv(index=False))
         new = pd.read_csv(text, dtype=str, keep_default_na=False).drop_duplicates(_SCORE_KEY, keep="last")

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "objectives": ["as_products", "corrupt", "mask_frames"],
         "recipe": ["Recipe", "nano_config"],
         "run": ["OBJECTIVES", "pretrain"],
-        "speech": ["HELD_BACK", "code_counts", "hold_back", "prepare"],
+        "speech": ["HELD_BACK", "hold_back", "prepare"],
     },
 )

@@ -37,7 +37,7 @@ OBJECTIVES = ("clusters", "contrastive")
 
 
 def pretrain(
-    folders: str | Path | Sequence[str | Path], out: str | Path, *,
+    folders: str | Path | Sequence[str | Path] | pd.DataFrame, out: str | Path, *,
     objective: str = "clusters", minutes: float | None = None, steps: int | None = None, resume: bool = False,
     config: Recipe | None = None, cache: str | Path | None = None, seed: int = 0, progress: bool = True,
 ) -> Path:  # fmt: skip
@@ -45,8 +45,8 @@ def pretrain(
 
     Parameters
     ----------
-    folders : path or sequence of paths
-        Searched for sound files with all folders below.
+    folders : path, sequence of paths, or clips table
+        Searched for sound files with all folders below; of a table, its clips.
     out : path
         Folder that becomes the encoder (`Wav2Vec2Model.from_pretrained`, `encoders.load`), with `log.csv`,
         `training.json`, `checkpoint.pt`, and `snapshots/<hours of speech>h/` at 0, 1/8, 1/4, 1/2, 1, … hours.

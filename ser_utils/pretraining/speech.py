@@ -4,15 +4,17 @@ Targets are MFCCs, F0, voicing, energy and log-mel bands, and the k-means codes 
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from filelock import FileLock
 
-from ser_utils import SerError, audio, digest, replacing
+from ser_utils import SerError, audio, digest, listed, replacing
 from ser_utils.corpora import sound_files
 from ser_utils.features import MELS, MFCCS, RATE, STRIDE, content_hashes, measure_frames
 
@@ -76,26 +78,29 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
 
     Parameters
     ----------
-    folders : path or sequence of paths
+    folders : path, sequence of paths, or clips table
     cache : path
         Folder for the arrays, 0.2 GB per hour of speech.
     progress : bool
         Show progress.
     """
-    files = sound_files(folders)
-    held = set(hold_back(files))
-    files = [f for f in files if f not in held] + [f for f in files if f in held]
-    home = Path(cache) / digest(str(_CACHE_VERSION), *content_hashes(files, Path(cache)))[:16]
+    recordings = list(folders.itertuples()) if isinstance(folders, pd.DataFrame) else sound_files(folders)
+    paths = [Path(getattr(recording, "path", recording)) for recording in recordings]
+    held = set(hold_back(list(dict.fromkeys(paths))))
+    order = sorted(range(len(paths)), key=lambda i: paths[i] in held)
+    recordings, paths = [recordings[i] for i in order], [paths[i] for i in order]
+    stretches = [f"{row.start!r}-{row.end!r}" for row in recordings if hasattr(row, "start")]
+    home = Path(cache) / digest(str(_CACHE_VERSION), *content_hashes(paths, Path(cache)), *stretches)[:16]
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):  # another run waits, and finds the arrays
         if not (home / "done.json").is_file():
-            _fill(files, home, len(held), progress)
+            _fill(recordings, home, sum(path in held for path in paths), progress)
     arrays = [np.load(home / f"{name}.npy", mmap_mode="r") for name in ("samples", "acoustics", "targets")]
     facts = json.loads((home / "done.json").read_text())
     return Speech(*arrays, clips=facts["clips"], frames=facts["frames"])
 
 
-def _fill(files: list[Path], home: Path, held: int, progress: bool) -> None:
+def _fill(files: list, home: Path, held: int, progress: bool) -> None:
     """Decode and measure; what an interrupted run decoded is kept."""
     if not (home / "bounds.npy").is_file():
         _decode(files, home, len(files) - held, progress)
@@ -108,15 +113,16 @@ def _fill(files: list[Path], home: Path, held: int, progress: bool) -> None:
     write_json(home / "done.json", facts)
 
 
-def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None:
+def _decode(files: list, home: Path, learned: int, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    parts, bounds, frames = [], [0], 0
+    parts, bounds, frames, left_out = [], [0], 0, []
     for i, path in enumerate(tqdm(files, desc="decode", unit="file", disable=not progress)):
         try:
             wave = audio.read(path)
-        except SerError:
-            continue  # a broken file among thousands is no reason to stop; the count of clips shows it
+        except SerError as error:  # a broken file among thousands is no reason to stop
+            left_out.append(error)
+            continue
         count = -(-wave.size // STRIDE)
         whole = np.zeros(count * STRIDE, np.int16)
         whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
@@ -125,7 +131,9 @@ def _decode(files: list[Path], home: Path, learned: int, progress: bool) -> None
         if i < learned:
             frames = bounds[-1]
     if not parts:
-        raise SerError(f"none of the {len(files)} sound files could be read.")
+        raise SerError(f"none of the {len(files)} sound files could be read: {left_out[0]}")
+    if left_out:
+        warnings.warn(f"{len(left_out)} of {len(files)} sound files are left out: {listed(left_out, 3)}", stacklevel=2)
     save_array(home / "samples.npy", np.concatenate(parts))
     save_array(home / "frames.npy", np.asarray(frames))
     save_array(home / "bounds.npy", np.asarray(bounds))
@@ -205,17 +213,6 @@ def codes_of(acoustics: np.ndarray, centres: Sequence[torch.Tensor]) -> np.ndarr
         books = zip(code_columns(len(centres)), centres, strict=True)
         parts.append(torch.stack([nearest(rows[:, part], book) for part, book in books], 1).short())
     return torch.cat(parts).numpy()
-
-
-def code_counts(speech: Speech, run: str | Path) -> np.ndarray:
-    """Count how often each code of the first codebook is a target in some speech; `run` is a folder of `pretrain`.
-
-    Returns
-    -------
-    ndarray of int, shape=(codes,)
-    """
-    centres = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)["centres"]
-    return np.bincount(codes_of(speech.acoustics, centres)[:, 0], minlength=len(centres[0]))
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -37,12 +37,13 @@ def frame_properties(wave: np.ndarray) -> pd.DataFrame:
 
 
 def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
-    """Level, treble and voicing of a whole recording, from its `frame_properties`.
+    """Level, treble and voicing of the sound in a recording, from its `frame_properties`.
 
-    `level` [dB full scale] is the 90th percentile of the energy; `treble` [dB] and `voiced` [%] are of the frames
-    within 25 dB of that level.
+    `level` [dB full scale] is the 90th percentile of the energy of frames above `audio.QUIET`, or of all where there are
+    none; `treble` [dB] and `voiced` [%] are of the frames within 25 dB of that level.
     """
-    level = float(frames["energy"].quantile(0.9))
+    sound = frames.loc[frames["energy"] > audio.QUIET, "energy"]
+    level = float((sound if len(sound) else frames["energy"]).quantile(0.9))
     loud = frames[frames["energy"] > level - 25]
     return {"level": level, "treble": float(loud["treble"].mean()), "voiced": float(100 * loud["voiced"].mean())}
 
@@ -50,17 +51,21 @@ def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
 def usual_ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
     """Ranges of the properties in a corpus, `{property: [low, high]}`, measured on up to 150 clips of a clips table.
 
-    They are the 1st and the 99th percentile of clips that are not silent, with a margin (6 dB, 6 dB, 10 %).
+    They are the 1st and the 99th percentile of clips that are not silent, with a margin (6 dB, 6 dB, 10 %); and `seconds`,
+    the shortest and the longest clip.
     """
-    chosen = clips["path"].sample(min(len(clips), _MEASURED), random_state=0)
-    table = pd.DataFrame([recording_properties(frame_properties(audio.read(path))) for path in chosen])
+    chosen = clips.sample(min(len(clips), _MEASURED), random_state=0)
+    table = pd.DataFrame([recording_properties(frame_properties(audio.read(clip))) for clip in chosen.itertuples()])
     table = table[table["level"] > _SILENCE]
     low, high = table.quantile(0.01), table.quantile(0.99)
-    return {name: [round(float(low[name] - m), 1), round(float(high[name] + m), 1)] for name, m in _MARGIN.items()}
+    ranges = {name: [round(float(low[name] - m), 1), round(float(high[name] + m), 1)] for name, m in _MARGIN.items()}
+    return ranges | {"seconds": [round(float(end(clips["duration"])), 2) for end in (min, max)]}
 
 
 def unusual_properties(measured: dict[str, float], usual: dict[str, list[float]]) -> list[str]:
     """In which properties a recording lies outside the `usual_ranges` of the training corpus, one reason each.
+
+    `measured` are the `recording_properties` and, if it is known, the length as `seconds`.
 
     Examples
     --------
@@ -73,6 +78,9 @@ def unusual_properties(measured: dict[str, float], usual: dict[str, list[float]]
     if not measured["level"] > _SILENCE:
         return [f"silence ({measured['level']:.0f} dB full scale)"]
     found = []
+    shortest = usual.get("seconds", [0.0])[0]
+    if measured.get("seconds", np.inf) < shortest:
+        found.append(f"it lasts {measured['seconds']:.2f} s (trained on {shortest:.2f} s and more)")
     for name, (words, unit) in PROPERTIES.items():
         low, high = usual[name]
         if not low <= measured[name] <= high:

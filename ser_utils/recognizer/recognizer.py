@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ser_utils import SerError, audio, encoders, evaluation, features, models
+from ser_utils import SerError, audio, encoders, evaluation, features, models, refuse_pointer
 from ser_utils.recognizer import familiarity, streaming
 from ser_utils.recognizer.card import model_card
 
 #: Of `config.json`; another one is refused.
 FORMAT = "ser-recognizer-1"
+_CONFIG = {"encoder", "fingerprint", "labels", "layer", "ranges", "scores", "segment_seconds", "temperature", "training", "width"}
+_TRAINING = {"corpus", "clips", "speakers", "hours", "epochs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +88,8 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        inputs : str, Path, ndarray of shape (samples,), or a list of these
-            Files of any rate and length, or waveforms.
+        inputs : str, Path, ndarray of shape (samples,), row of a clips table, or a list of these
+            Files of any rate and length, waveforms, or clips.
         sampling_rate : int, optional
             Of waveforms, in Hz; 16 kHz by default.
         top_k : int, optional
@@ -137,7 +139,7 @@ class EmotionRecognizer:
         heard = table["start"].isin(spoken).to_numpy()
         scores = evaluation.pool(probabilities[heard] if heard.any() else probabilities)
         best_first = [{"label": self.labels[k], "score": float(scores[k])} for k in np.argsort(-scores, kind="stable")]
-        measured = familiarity.recording_properties(pd.concat(properties))
+        measured = familiarity.recording_properties(pd.concat(properties)) | {"seconds": seconds}
         return Prediction(best_first, table, seconds, familiarity.unusual_properties(measured, self.config["ranges"]))
 
     def probabilities(self, waveforms: np.ndarray) -> np.ndarray:
@@ -195,25 +197,39 @@ class EmotionRecognizer:
         from safetensors.torch import load_file
 
         folder = Path(folder).expanduser()
+        for name in ("config.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                advice = "`ser run` makes one in data/processed/CORPUS/recognizer"
+                raise SerError(f"{folder} holds no recognizer ({name} is missing): {advice}")
+            refuse_pointer(folder / name)
+        reading = "config.json"
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            state = load_file(folder / "model.safetensors")
-            kind = config["format"]
-        except FileNotFoundError as error:
-            lacking = f"({Path(error.filename or 'model.safetensors').name} is missing)"
-            advice = "`ser run` makes one in data/processed/CORPUS/recognizer"
-            raise SerError(f"{folder} holds no recognizer {lacking}: {advice}") from error
+            config = json.loads((folder / reading).read_text(encoding="utf-8"))
+            if config["format"] != FORMAT:
+                raise SerError(f"{folder} is of format {config['format']!r}, this version reads {FORMAT}")
+            usable = config.keys() >= _CONFIG and config["training"].keys() >= _TRAINING and config["segment_seconds"] > 0
+            usable &= len(set(config["labels"])) == len(config["labels"]) > 1
+            if not usable or not all(low < high for low, high in map(config["ranges"].get, familiarity.PROPERTIES)):
+                raise ValueError
+            inside = folder / "encoder"
+            name = str(inside) if config["encoder"] == "encoder" else config["encoder"]
+            encoder = encoders.load(name, device=device, precision=precision)
+            if encoder.fingerprint != config["fingerprint"]:
+                other = f"{folder} was trained with another version of {config['encoder']}"
+                raise SerError(f"{other}: its scores would mean nothing; train it again")
+            encoder.check_layers([config["layer"]])
+            blank, size = torch.zeros(encoder.dims), len(config["labels"])  # the statistics are in the file
+            network = models.segment_network(blank, blank + 1, size, width=config["width"], dropout=0, masking=0)
+            reading = "model.safetensors"
+            state = load_file(folder / reading)
+            network.load_state_dict(state)
+            if not all(torch.isfinite(values).all() for values in state.values()):
+                raise ValueError
+        except SerError:
+            raise
         except Exception as error:  # noqa: BLE001 - damaged files raise as many types as there are formats
-            raise SerError(f"{folder} holds no readable recognizer: {' '.join(str(error).split())}") from error
-        if kind != FORMAT:
-            raise SerError(f"{folder} is of format {kind!r}, this version reads {FORMAT}")
-        inside = folder / "encoder"
-        name = str(inside) if config["encoder"] == "encoder" else config["encoder"]
-        encoder = encoders.load(name, device=device, precision=precision)
-        if encoder.fingerprint != config["fingerprint"]:
-            other = f"{folder} was trained with another version of {config['encoder']}"
-            raise SerError(f"{other}: its scores would mean nothing; train it again")
-        blank, size = torch.zeros(encoder.dims), len(config["labels"])  # the statistics are in the file
-        network = models.segment_network(blank, blank + 1, size, width=config["width"], dropout=0, masking=0)
-        network.load_state_dict(state)
+            raise SerError(
+                f"{folder} holds no readable recognizer ({reading} is damaged, incomplete, or of another one): copy it again, "
+                "or train it again with `ser run`"
+            ) from error
         return cls(encoder, network, config)

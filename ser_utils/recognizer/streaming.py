@@ -7,35 +7,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError, audio
+from ser_utils import SerError, audio, corpora
 from ser_utils.recognizer import familiarity
 
 _BATCH = 64  # segments encoded at once
 
 
 def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np.ndarray]]:
-    """Open a file or take a waveform: seconds, number of samples at 16 kHz, and the samples in blocks.
+    """Open a file, or take a waveform or a row of a clips table: seconds, number of samples at 16 kHz, and the samples in blocks.
 
     Raises SerError if it is no recording, or holds no samples.
     """
+    if isinstance(recording, dict) and "sampling_rate" in recording:  # as a pipeline of transformers takes it
+        sampling_rate, recording = recording["sampling_rate"], recording.get("raw", recording.get("array"))
+    if not hasattr(recording, "start"):  # a clip that is a whole file
+        recording = getattr(recording, "path", recording)
     if isinstance(recording, (str, Path)):
-        import soundfile
-
-        try:
-            about = soundfile.info(recording)
-        except (soundfile.SoundFileError, OSError):
-            list(audio.stream(recording))  # raises an error that names the cause
-            raise
-        if about.frames == 0:
-            raise SerError(f"{recording} holds no samples: leave it out.")
-        samples = -(-about.frames * audio.SAMPLE_RATE // about.samplerate)
-        return about.frames / about.samplerate, samples, audio.stream(recording)
-    wave = np.asarray(recording)
+        found = corpora.survey(corpora.examine(recording))
+        found.warn()
+        rate = found.sound.rate
+        return found.frames / rate, -(-found.frames * audio.SAMPLE_RATE // rate), audio.stream(recording, found=found)
+    wave = audio.read(recording) if hasattr(recording, "path") else np.asarray(recording)
     if wave.ndim != 1 or wave.size == 0 or not np.issubdtype(wave.dtype, np.floating):
         given = f"a waveform of shape {wave.shape} and type {wave.dtype}"
         raise SerError(f"{given}: floats of shape (samples,), mono, are wanted")
     rate = audio.SAMPLE_RATE if sampling_rate is None else sampling_rate
-    audio.check_rate("the waveform", rate)
+    corpora.check_rate("the waveform", rate)
     seconds, wave = wave.size / rate, audio.resample(np.nan_to_num(wave.astype(np.float32)), rate, audio.SAMPLE_RATE)
     return seconds, wave.size, [wave]
 

@@ -103,16 +103,17 @@ def test_flat_tops_are_found_and_a_loud_sine_is_not_one():
 
 
 def test_the_audit_lists_each_problem_once_a_clip_and_nothing_else():
-    good = {"duration": 2.0, "sample_rate": RATE, "level": -20.0, "peak": -3.0, "bandwidth": 8000.0, "clipped": 0.0}
+    good = {"duration": 2.0, "sample_rate": RATE, "level": -20.0, "peak": -3.0, "bandwidth": 8000.0, "clipped": 0.0, "active": 0.9}
     rows = [good | {"clip": f"good{i}", "content": f"g{i}"} for i in range(4)]
     rows += [good | {"clip": "twin1", "content": "t"}, good | {"clip": "twin2", "content": "t"},
-             good | {"clip": "quiet", "content": "q", "level": -80.0},
+             good | {"clip": "quiet", "content": "q", "level": -80.0, "active": 0.0},
+             good | {"clip": "pause", "content": "p", "active": 0.1},
              good | {"clip": "cut", "content": "c", "clipped": 0.01},
              good | {"clip": "brief", "content": "b", "duration": 0.2},
              good | {"clip": "other", "content": "o", "sample_rate": 8000}]
     found = analysis.audit_files(pd.DataFrame(rows))
     assert found.groupby("problem")["clip"].agg(list).to_dict() == {
-        "duplicate": ["twin1", "twin2"], "silent": ["quiet"], "clipped": ["cut"], "too short": ["brief"],
+        "duplicate": ["twin1", "twin2"], "silent": ["quiet"], "mostly silence": ["pause"], "clipped": ["cut"], "too short": ["brief"],
         "other sample rate": ["other"]}
     assert found.set_index("clip")["detail"]["twin1"] == "equal samples: twin1, twin2"
     assert analysis.audit_files(pd.DataFrame(rows[:4])).empty

@@ -1,6 +1,7 @@
 """A reader's own table, in any form in which people have one: one row of a test per case."""
 
 import codecs
+import warnings
 
 import numpy as np
 import pytest
@@ -253,3 +254,120 @@ def test_a_corpus_with_an_emotion_of_its_own_is_scored_and_drawn(write):
     ax = plots.emotion_counts(clips)
     assert "contempt" in [label.get_text() for label in (*ax.get_xticklabels(), *ax.get_yticklabels())]
     assert list(corpora.examples(clips)["emotion"]) == names
+
+
+# ----------------------------------------------------------------------------------------------------- speakers
+
+
+def spoken_by(write, *speakers):
+    files = [f"{number}.wav" for number in range(len(speakers))]
+    rows = [f'{file},{("anger", "fear")[i % 2]},"{name}"' for i, (file, name) in enumerate(zip(files, speakers, strict=True))]
+    return write("\n".join(["path,emotion,speaker", *rows]), files=files)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("anna", "  anna "), ("anna", "anna\u200f"), ("anna", "\u202aan\u200bna\u202c"), ("anna b", "anna \u00a0 b"),
+     ("Zo\u00eb", "Zoe\u0308"), ("anna", "\ufeffanna")],
+)  # fmt: skip
+def test_an_id_is_one_speaker_whatever_is_around_it_that_cannot_be_seen(write, one, two):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clips = corpora.load(spoken_by(write, one, two, "ben"))
+    assert set(clips["speaker"]) == {one, "ben"}
+
+
+ALIKE = {
+    "case": ("Ali", "ali"),
+    "leading zeros": ("S01", "S1"),
+    "numbers that a spreadsheet wrote": ("7", "7.0", "007"),
+    "Arabic and Persian yeh": ("علی", "علي"),
+    "Arabic and Persian kaf": ("کاوه", "كاوه"),
+    "Cyrillic and Latin": ("Anna", "\u0410nna"),
+    "kinds of digits": ("s12", "s۱۲"),
+    "accents": ("Zoe", "Zoë"),
+}
+
+
+@pytest.mark.parametrize("names", ALIKE.values(), ids=ALIKE)
+def test_ids_that_may_be_one_person_are_named_in_one_warning_and_stay_as_they_are(write, names):
+    with pytest.warns(UserWarning) as caught:
+        clips = corpora.load(spoken_by(write, *names, "X1", "x1", "Ben", "s21"))
+    (said,) = [str(warning.message) for warning in caught]
+    assert " and ".join(f"'{name}' (1 clip)" for name in sorted(names)) in said and "'X1' (1 clip) and 'x1'" in said
+    assert "Ben" not in said and "s21" not in said and set(clips["speaker"]) == {*names, "X1", "x1", "Ben", "s21"}
+    assert clips.attrs["notes"][-1] in said
+
+
+def test_ids_that_differ_in_more_than_spelling_are_not_warned_of(write):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        corpora.load(spoken_by(write, "s1", "s10", "s100", "10", "1", "1.5", "1.50", "a-1", "a1"))
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "na", "N/A", "unknown", "Unknown ", "?", "", " \u200f "])
+def test_a_missing_speaker_is_refused_with_its_lines(write, word):
+    refused(spoken_by(write, "anna", word, "ben", word), "lines 3, 5: the speaker is empty or not known .*: name each person")
+
+
+def test_a_missing_speaker_does_not_matter_where_the_clip_is_left_out(write):
+    table = write("path,emotion,speaker\n1.wav,anger,anna\n2.wav,fear,ben\n3.wav,xxx,?\n")
+    assert len(corpora.load(table, labels={"xxx": None})) == 2
+
+
+# ------------------------------------------------------------------------------------------------------- paths
+
+COMPOSED, DECOMPOSED = "h\u00f6r.wav", "ho\u0308r.wav"
+#: How the table names the file; how the disk does.
+PATHS = [
+    ("backslashes", r"a\b\1.wav", "a/b/1.wav"),
+    ("backslashes and a point", r".\a\1.wav", "a/1.wav"),
+    ("backslashes up", r"..\{here}\1.wav", "1.wav"),
+    ("composed for decomposed", COMPOSED, DECOMPOSED),
+    ("decomposed for composed", DECOMPOSED, COMPOSED),
+    ("in a folder's name", f"{COMPOSED[:3]}/1.wav", f"{DECOMPOSED[:4]}/1.wav"),
+    ("another case of the ending", "1.wav", "1.WAV"),
+    ("another case of all", "Anna/TAKE1.WAV", "anna/take1.wav"),
+    ("marks that cannot be seen", "\u200f1.wav\u200e", "1.wav"),
+    ("a blank at the end", "1.wav ", "1.wav"),
+    ("a real backslash", r"a\1.wav", r"a\1.wav"),
+]
+
+
+@pytest.mark.parametrize(("written", "stored"), [row[1:] for row in PATHS], ids=[row[0] for row in PATHS])
+def test_a_file_is_found_whose_path_is_written_in_another_way(write, tmp_path, written, stored):
+    written = written.replace("{here}", tmp_path.name)
+    clips = corpora.load(write(f"path,emotion,speaker\n{written},anger,anna\nother.wav,fear,ben\n", files=(stored, "other.wav")))
+    assert str(tmp_path / stored) in set(clips["path"])
+
+
+def test_the_home_folder_may_be_a_tilde(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    clips = corpora.load(write(PLAIN.replace("1.wav", "~/1.wav"), files=("home/1.wav", "2.wav")))
+    assert clips["path"][0] == str(tmp_path / "home" / "1.wav")
+
+
+#: How the table names a file; the files of the disk; what is said.
+NOT_FOUND = [
+    ("Arabic and Persian yeh", "\u063a\u064a.wav", ["\u063a\u06cc.wav"], "is .*/\u063a\u06cc.wav meant"),
+    ("a Cyrillic letter", "\u0430nna.wav", ["anna.wav"], "is .*/anna.wav meant"),
+    ("an accent", "Zoe.wav", ["Zo\u00eb.wav"], "is .*/Zo\u00eb.wav meant"),
+    ("a misspelling", "recordng_01.wav", ["recording_01.wav"], "is .*/recording_01.wav meant"),
+    ("another ending", "a1.wav", ["a1.flac"], "is .*/a1.flac meant"),
+    ("a misspelled folder", "recordigns/1.wav", ["recordings/1.wav"], "is .*/recordings meant"),
+    ("two that fit", "ANNA.wav", ["Anna.wav", "anna.wav"], "is .*/[Aa]nna.wav meant"),
+    ("nothing alike", "q.wav", ["2.wav"], "there is no 'q.wav' in"),
+    ("an address", "https://example.org/1.wav", ["1.wav"], "it is an address: download the file"),
+    ("a drive", r"C:\data\1.wav", ["1.wav"], "it is a path of another computer"),
+    ("a folder", "a", ["a/1.wav"], ".*/a is a folder"),
+]
+
+
+@pytest.mark.parametrize(("written", "stored", "said"), [row[1:] for row in NOT_FOUND], ids=[row[0] for row in NOT_FOUND])
+def test_a_file_that_is_not_found_is_answered_with_what_is_near_it(write, written, stored, said):
+    table = write(f"path,emotion,speaker\n{written},anger,anna\nother.wav,fear,ben\n", files=(*stored, "other.wav"))
+    refused(table, f"names 1 files that do not exist, the first is .*: {said}.*; paths are relative to the table's folder")
+
+
+def test_a_folder_of_recordings_beside_a_table_is_refused_and_not_passed_over(write, tmp_path):
+    refused(write(PLAIN), "--data .* has no effect with a table: paths in .* are relative to its folder", data=tmp_path)

@@ -1,7 +1,6 @@
 """Parsing corpora and CSVs into clips tables."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -89,8 +88,7 @@ def test_an_ogg_excerpt_whose_stream_starts_late_has_the_length_of_its_sound(tmp
 
 def lengths_of(path):
     """Duration and rate of a file in tables that trust headers and that decode."""
-    other = path.with_name(f"other{path.suffix}")
-    shutil.copy(path, other)
+    other = write_silence(path.with_name("other.wav"))
     table = path.with_name("list.csv")
     table.write_text(f"path,emotion,speaker\n{path.name},anger,1\n{other.name},fear,2\n")
     loaded = [corpora.load(table, decode=decode).iloc[0] for decode in (False, True)]
@@ -304,9 +302,9 @@ def test_unusable_recordings_are_named_and_counted_and_the_rest_is_used(small_sh
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
     for words in (
         "4 of 8 recordings",
-        "M04N01.wav (not readable as audio)",
+        "M04N01.wav (not readable as audio: it is text)",
         "M04N02.ogg (not readable",
-        "M04N03.wav (no samples)",
+        "M04N03.wav (holds no samples)",
         "holiday.wav (not a name of this corpus)",
     ):
         assert words in str(caught[0].message)

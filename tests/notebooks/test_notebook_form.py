@@ -43,7 +43,8 @@ def test_a_notebook_opens_with_its_question_and_then_its_parameters(path):
 @every_notebook
 def test_code_cells_are_short_and_functions_live_in_the_module(path):
     for cell in code_cells(nbformat.read(path, 4)):
-        assert len(cell.source.splitlines()) <= 18, cell.source
+        lines = [line for line in cell.source.splitlines() if not line.startswith(("import ", "from "))]
+        assert len(lines) <= 18, cell.source
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 12, f"{node.name} belongs into ser_utils"

@@ -89,7 +89,7 @@ def rerun(place, corpus, capsys):
         pipeline.run(corpus, out=place / "out", notebooks=place / "notebooks", **options)
         lines = [line.split() for line in capsys.readouterr().out.splitlines() if line[:1] == "0"]
         skipped = [line[0] for line in lines if line[1:] == ["unchanged,", "skipped"]]
-        return [line[0] for line in lines if line[0] not in skipped and line[-1] == "MB"], skipped
+        return sorted(line[0] for line in lines if line[0] not in skipped and line[-1] == "MB"), sorted(skipped)
 
     return run
 
@@ -155,9 +155,10 @@ def test_memory_that_two_processes_share_counts_once():
 def test_a_process_that_has_not_started_its_own_program_does_not_count_with_its_parents_memory():
     held = np.ones(300 << 17)  # 300 MB, which a new process shares until it starts its own program
 
-    def work():
+    def work(started_kernel):
         for _ in range(8):
-            subprocess.run(["true"], check=True, preexec_fn=lambda: time.sleep(0.15))
+            with subprocess.Popen(["true"], preexec_fn=lambda: time.sleep(0.15)) as process:
+                started_kernel(process.pid)
 
     assert max(execution._watch(work)) < held.nbytes / 3
 
@@ -344,12 +345,37 @@ def test_the_corpus_fingerprint_follows_the_recordings_bytes_and_labels_but_not_
     assert fingerprint() != original
 
 
+MEET = """import time
+from pathlib import Path
+Path({own!r}).touch()
+started = time.monotonic()
+while not Path({other!r}).exists():
+    assert time.monotonic() < started + 60, "the other notebook does not run at the same time"
+    time.sleep(0.05)
+print("jobs:", jobs)"""
+
+
+def test_two_notebooks_that_share_no_table_run_side_by_side_and_share_the_cores(rerun, place):
+    marks = str(place / "second"), str(place / "third")
+    meet = MEET.format(own=marks[0], other=marks[1])
+    write_notebook(place / "notebooks", "02_second", "# Second", "count = 2\njobs = 2", meet)
+    write_notebook(place / "notebooks", "04_fourth", "# Fourth", PARAMETERS + "jobs = 2", OPEN, "print('jobs:', jobs)",
+                   "work.table('late')", reads=["late"])  # fmt: skip
+    write_notebook(place / "notebooks", "03_third", "# Third", PARAMETERS + "jobs = 2", OPEN,
+                   MEET.format(own=marks[1], other=marks[0]), "work.save_table(pd.DataFrame({'a': [1]}), 'late')",
+                   writes=["late"])  # fmt: skip
+    ran, skipped = rerun()
+    assert ran == ["02_second", "03_third", "04_fourth"] and skipped == ["01_first"]
+    said = {name: printed(reports(place) / f"{name}.ipynb") for name in ran}
+    assert "jobs: 1" in said["02_second"] and "jobs: 1" in said["03_third"] and "jobs: 2" in said["04_fourth"]
+    assert rerun() == ([], ["01_first", "02_second", "03_third", "04_fourth"]), "the number of jobs makes nothing stale"
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
 def test_a_failing_notebook_stops_the_run_names_the_cell_and_keeps_what_was_executed(rerun, place):
     write_second(place / "notebooks", "print('so far so good')", "{}['missing']")
-    write_notebook(place / "notebooks", "03_third", "# Third", "count = 3")
     before = contents(reports(place))
     with pytest.raises(pipeline.NotebookFailed) as failure:
         rerun()
@@ -358,14 +384,26 @@ def test_a_failing_notebook_stops_the_run_names_the_cell_and_keeps_what_was_exec
     assert "02_second, cell 6 (In [" in message and "KeyError: 'missing'" in message and str(kept) in message
     assert "so far so good" in printed(kept)
     after = contents(reports(place))
-    assert {name: after.get(name) for name in before} == before, "earlier pages stay as they were, and 03 did not run"
+    assert {name: after.get(name) for name in before} == before, "earlier pages stay as they were"
     record = json.loads((tables(place) / "run.json").read_text())
     assert "02_second" in record["unfinished"] and "03_third" in record["notebooks"]
     write_second(place / "notebooks")
-    assert rerun()[0] == ["02_second", "03_third"], (
-        "its tables may be half new: it runs although its source is as before"
-    )
+    assert rerun()[0] == ["02_second"], "its tables may be half new: it runs although its source is as before"
     assert not kept.exists()
+
+
+def test_what_runs_beside_a_failing_notebook_is_finished_and_counts(rerun, place, capsys):
+    started = str(place / "third")
+    wait = f"import time\nfrom pathlib import Path\nwhile not Path({started!r}).exists():\n    time.sleep(0.05)"
+    write_second(place / "notebooks", wait, "{}['missing']")
+    failed = str(reports(place) / "02_second.failed.ipynb")
+    later = f"import time\nfrom pathlib import Path\nPath({started!r}).touch()\nwhile not Path({failed!r}).exists():\n    time.sleep(0.05)"
+    write_notebook(place / "notebooks", "03_third", "# Third", "count = 3", later)
+    write_notebook(place / "notebooks", "04_fourth", "# Fourth", "count = 4", reads=["doubled"])
+    with pytest.raises(pipeline.NotebookFailed, match="02_second"):
+        rerun()
+    assert "02_second  failed; 03_third is still running" in capsys.readouterr().out
+    assert set(json.loads((tables(place) / "run.json").read_text())["notebooks"]) == {"01_first", "03_third"}
 
 
 def test_an_error_for_the_person_at_the_keyboard_stays_one_when_a_notebook_meets_it(rerun, place):
@@ -381,9 +419,9 @@ def test_a_kernel_that_dies_is_a_failed_notebook(rerun, place):
 
 
 def test_kernels_on_windows_use_ports_because_jupyter_has_no_local_sockets_there(tmp_path, monkeypatch):
-    assert execution._kernel_manager({}, tmp_path)().transport == ("tcp" if sys.platform == "win32" else "ipc")
+    assert execution._kernel_manager({}, tmp_path, print)().transport == ("tcp" if sys.platform == "win32" else "ipc")
     monkeypatch.setattr(execution.sys, "platform", "win32")
-    assert execution._kernel_manager({}, tmp_path)().transport == "tcp"
+    assert execution._kernel_manager({}, tmp_path, print)().transport == "tcp"
 
 
 def test_a_declared_table_must_be_written(rerun, place):

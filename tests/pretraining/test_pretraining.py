@@ -350,13 +350,6 @@ def test_single_files_can_be_named_beside_folders(speech, tmp_path):
     assert [f.name for f in found] == ["3.wav", "x.wav"]
 
 
-def test_code_counts_add_up_to_the_frames_and_follow_the_clusters(speech, cache, trained):
-    heard = pretraining.prepare(speech, cache, progress=False)
-    counts = pretraining.code_counts(heard, trained)
-    assert counts.shape == (12,) and counts.sum() == len(heard.acoustics)
-    assert (counts > 0).all(), "k-means leaves no cluster empty on its own data"
-
-
 def test_too_little_speech_and_a_folder_in_use_are_refused(speech, cache, trained, tmp_path):
     long = replace(QUICK, crop_seconds=(60.0,))
     with pytest.raises(SerError, match="less than one crop"):

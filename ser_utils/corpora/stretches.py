@@ -1,0 +1,161 @@
+"""Rows of a list that are stretches of a file: where they begin and end, and whether two of them share sound."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ser_utils import SerError, listed
+from ser_utils.corpora.decoding import examine
+from ser_utils.corpora.spelling import cleaned, skeleton
+
+#: What programs and people write where nothing is known.
+MISSING = {"", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", "nat", "unknown", "unk", "?", "??", "-", "--", "xxx"}
+
+_CHUNK = 1 << 16  # bytes in the middle of a file that are compared before the whole
+
+
+def at(table: object, lines: Iterable[object]) -> str:
+    """Name lines of a table for a message; a line may have a name of its own instead of a number.
+
+    >>> at("my.csv", [3]), at("my.csv", [3, 5]), at("talks", ["a.eaf at 1.5 s"])
+    ('my.csv, line 3', 'my.csv, lines 3, 5', 'talks, a.eaf at 1.5 s')
+    """
+    lines = list(lines)
+    word = f"line{'s' * (len(lines) > 1)} " if isinstance(lines[0], int) else ""
+    return f"{table}, {word}{listed(lines)}"
+
+
+def seconds(text: str) -> float | None:
+    """Read a time: seconds, or a time span as pandas writes it; None where nothing is given.
+
+    Raises ValueError if it is something else.
+
+    >>> seconds("1,5"), seconds("0 days 00:01:01.5"), seconds("NaT")
+    (1.5, 61.5, None)
+    """
+    import pandas as pd
+
+    plain = cleaned(text).replace(",", ".")
+    if skeleton(plain) in MISSING:
+        return None
+    try:
+        value = float(plain)
+    except ValueError:
+        value = pd.Timedelta(plain).total_seconds()
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def placed(row: dict, frames: int, rate: int, table: object) -> dict:
+    """Give a row of a list its `duration` and, where it is a stretch, `start` and `end` in whole samples [s].
+
+    Parameters
+    ----------
+    row : dict
+        With `line`; `start` and `end` in seconds or None, if the list has such columns.
+    frames, rate : int
+        Samples of the file, and their rate in Hz.
+    table : object
+        What the list is called in messages.
+
+    Raises
+    ------
+    SerError
+        If the stretch is empty or reversed, or lies beyond the file.
+    """
+    if "start" not in row:
+        return row | {"duration": frames / rate}
+    name, length = Path(row["path"]).name, frames / rate
+    start, end = row["start"] or 0.0, length if row["end"] is None else row["end"]
+    first, stop = round(start * rate), round(end * rate)
+    where = f"{at(table, [row['line']])}: start {start:g} s, end {end:g} s"
+    # Times are rounded to hundredths in some tables, so an end may lie behind the last sample.
+    if stop > frames + rate / 200 or (first >= frames and first > 0):
+        cut = "; where the files are cut already, leave out the columns start and end"
+        raise SerError(f"{where}, but {name} lasts {length:g} s: give seconds within the file{cut}.")
+    if first < 0 or first >= stop:
+        raise SerError(f"{where}: a stretch of {name} starts at 0 s or later and ends after its start.")
+    stop = min(stop, frames)
+    return row | {"start": first / rate, "end": stop / rate, "duration": (stop - first) / rate}
+
+
+def refuse_shared_sound(rows: list[dict], table: object) -> None:
+    """Refuse two rows of a list with the same sound.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With `line`, `path`, `emotion`, `speaker`, `duration`, and `start` where they are stretches.
+    table : object
+        What the list is called in messages.
+
+    Raises
+    ------
+    SerError
+        If two stretches overlap, or two rows have the same sound, under one path or two, and differ in emotion or speaker.
+    """
+    copy_of = copies({row["path"] for row in rows})
+    starts = [row.get("start", 0.0) for row in rows]
+    spans = [
+        (copy_of.get(row["path"], row["path"]), start, start + row["duration"], i)
+        for i, (row, start) in enumerate(zip(rows, starts, strict=True))
+    ]
+    last = ("", 0.0, 0.0, -1)
+    for span in sorted(spans):
+        file, start, end, i = span
+        if file == last[0] and start < last[2] - 1e-9:
+            one, two = (rows[k] for k in sorted([last[3], i]))
+            differ = [f"two {what}s ({one[what]}, {two[what]})" for what in ("emotion", "speaker") if one[what] != two[what]]
+            if differ or (one["path"] == two["path"] and "start" in one):
+                raise SerError(_shared(one, two, table, " with " * bool(differ) + " and ".join(differ)))
+        if file != last[0] or end > last[2]:
+            last = span
+
+
+def _shared(one: dict, two: dict, table: object, differ: str) -> str:
+    where, name = at(table, [one["line"], two["line"]]), Path(one["path"]).name
+    if one["path"] != two["path"]:
+        return f"{where}: {one['path']} and {two['path']} hold the same sound{differ}: keep the right one."
+    if "start" not in one:
+        return f"{where}: {name} is listed more than once{differ}: keep the right row, or give stretches by start and end."
+    spans = " and ".join(f"{row['start']:g} to {row['end']:g} s" for row in (one, two))
+    return f"{where}: {spans} of {name} overlap{differ}: keep the right one, or move its start or end."
+
+
+def copies(paths: Iterable[str]) -> dict[str, str]:
+    """Find files with the same content: path → the first path of that content, for those that have a copy.
+
+    Files without sound (all samples equal) are no copies of each other.
+    """
+    groups = [sorted(paths)]
+    looks: tuple[Callable[[Path], object], ...] = (lambda path: path.stat().st_size, _middle, _content)
+    for look in looks:
+        alike: dict[tuple, list[str]] = defaultdict(list)
+        for number, group in enumerate(groups):
+            for path in group:
+                alike[number, look(Path(path))].append(path)
+        groups = [group for group in alike.values() if len(group) > 1]
+    return {path: group[0] for group in groups if not _silent(group[0]) for path in group}
+
+
+def _middle(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size // 2 - _CHUNK // 2))
+        return hashlib.sha256(file.read(_CHUNK)).digest()
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _silent(path: str) -> bool:
+    with suppress(SerError):
+        return all((block == block[0]).all() for block in examine(path).blocks())
+    return False
