@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ser_utils import SerError, listed
-from ser_utils.evaluation import leaks
 from ser_utils.evaluation.crossvalidation import cross_validate
+from ser_utils.evaluation.fingerprints import near_copies
 from ser_utils.evaluation.scoring import scores
 from ser_utils.evaluation.speaker_folds import folds
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
+
+_ADVICE = "leave them out of one of the two"
 
 
 def join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -59,7 +63,7 @@ def transfer(
     Raises
     ------
     SerError
-        If there is one corpus, if two hold the same sound or the same speaker, or as `cross_validate`.
+        If there is one corpus, if two share a recording or a speaker, or as `cross_validate`.
     """
     corpus = check_corpora(clips)
     names = list(corpus.unique())
@@ -150,28 +154,32 @@ def transfer_scores(predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
 def check_corpora(clips: pd.DataFrame) -> pd.Series:
     """Corpus of each clip, index `clip`.
 
-    Raises SerError if there is one corpus only, or if the same speaker, or recordings with the same samples, are in two:
-    what is trained on one would be tested on itself in the other. A copy in another format is not recognised.
+    Raises SerError if there is one corpus only, or if the same speaker or the same recording, in whatever format (see
+    `near_copies`), is in two: what is trained on one would be tested on itself in the other. Recordings are compared
+    where all sound files are there.
     """
     corpus = clips.set_index("clip")["corpus"]
     if corpus.nunique() < 2:
         raise SerError(f"all clips are of one corpus ({corpus.iloc[0]}): two are needed, one to train on and one to test")
-    _refuse(clips, clips["speaker"], "speaker")
-    alike = clips.groupby(["duration", "sample_rate"])["corpus"].transform("nunique") > 1
-    content = leaks._content(clips[alike])
-    if content:
-        _refuse(clips[alike], clips.loc[alike, "clip"].map(content), "sound")
+    shared = clips.groupby("speaker")["corpus"].unique().loc[lambda own: own.map(len) > 1]
+    if len(shared):
+        raise SerError(f"{listed(shared.iloc[0])} share the speaker {shared.index[0]} ({len(shared)} such speakers): {_ADVICE}")
+    columns = [name for name in ("clip", "path", "start", "end", "duration", "sample_rate") if name in clips]
+    pairs = _copies(tuple(columns), tuple(clips[columns].itertuples(index=False, name=None)))
+    pairs = [(one, other) for one, other in pairs if corpus[one] != corpus[other]]
+    if pairs:
+        one, other = pairs[0]
+        where = f"{corpus[one]} and {corpus[other]} hold the same recording"
+        raise SerError(f"{where}, as {one} and {other} ({len(pairs)} such pairs): {_ADVICE}")
     return corpus
 
 
-def _refuse(clips: pd.DataFrame, values: pd.Series, what: str) -> None:
-    twice = clips["corpus"].groupby(values.to_numpy()).transform("nunique") > 1
-    if twice.any():
-        first = clips[twice & (values == values[twice].iloc[0])].drop_duplicates("corpus")
-        raise SerError(
-            f"{listed(first['corpus'])} hold the same {what}, {' and '.join(first['clip'])} among {twice.sum()} such clips: "
-            "leave them out of one of the two"
-        )
+@lru_cache(maxsize=4)  # every system of a comparison asks about the same clips
+def _copies(columns: tuple[str, ...], rows: tuple[tuple, ...]) -> list[tuple[str, str]]:
+    clips = pd.DataFrame(rows, columns=list(columns))
+    if not all(Path(path).is_file() for path in clips["path"]):
+        return []
+    return list(near_copies(clips)[["clip", "other"]].itertuples(index=False, name=None))
 
 
 def _validated(estimator, X, segments, clips, plan, system, options):  # noqa: N803
