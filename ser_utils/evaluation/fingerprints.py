@@ -11,7 +11,7 @@ from ser_utils import audio, features
 
 _BANDS = slice(9, 45)  # mel bands from 300 Hz to 3.4 kHz, which telephones keep too
 _FLOOR = np.log(1e5)  # what lies 50 dB below the loudest band is noise of the codec
-_BINS = 16
+_BINS, _CANDIDATE = 16, 0.85  # steps of time, and the correlation in them from which pairs are looked at again
 _SECONDS = 0.15  # codecs add or take that much at the ends
 _SHIFT = 8  # frames of 10 ms by which two copies may be out of step
 #: Correlation of two fingerprints from which on they are of one recording. On nEMO, copies in MP3 or Opus, in telephone
@@ -62,7 +62,7 @@ def near_copies(clips: pd.DataFrame) -> pd.DataFrame:
     found = []
     for place, i in enumerate(order):
         near = order[place + 1 : np.searchsorted(seconds[order], seconds[i] + _SECONDS, side="right")]
-        for j in near[coarse[near] @ coarse[i] > ALIKE]:
+        for j in near[coarse[near] @ coarse[i] > _CANDIDATE]:
             if (correlation := _correlation(prints[i], prints[j])) >= ALIKE:
                 first, second = sorted((i, j))
                 found.append((clips["clip"].iloc[first], clips["clip"].iloc[second], round(correlation, 3)))

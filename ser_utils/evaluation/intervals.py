@@ -19,10 +19,6 @@ METHODS = ("expanded", "percentile", "t")
 FEWEST_UNITS = 4
 
 _UPPER = 0.975  # upper end of a 95 % interval
-# Added to the weights of every resample. A class whose speakers were not drawn so has its recall over all speakers in
-# UAR, instead of none: else the interval would reach above what a class that is never recognised allows.
-_TRACE = 1e-9
-_DRAWN = 0.5  # examples of a class that was drawn, whatever the trace adds to those that were not
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -42,10 +38,6 @@ def recall(confusions: np.ndarray) -> np.ndarray:
 
     `confusions` has `shape=(..., classes, classes)`, true class by predicted class, here and below.
     """
-    return np.where(confusions.sum(-1) > _DRAWN, _recall(confusions), np.nan)
-
-
-def _recall(confusions: np.ndarray) -> np.ndarray:
     return ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(-1))
 
 
@@ -54,7 +46,7 @@ def uar(confusions: np.ndarray) -> np.ndarray:
 
     Chance is one over the number of classes, whatever their sizes (Schuller, Steidl, Batliner 2009).
     """
-    return _mean_present(_recall(confusions))
+    return _mean_present(recall(confusions))
 
 
 def wa(confusions: np.ndarray) -> np.ndarray:
@@ -69,7 +61,7 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
     """
     true, predicted = confusions.sum(-1), confusions.sum(-2)
     f1 = ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), true + predicted)
-    return _mean_present(np.where(true > _DRAWN, f1, np.nan))
+    return _mean_present(np.where(true > 0, f1, np.nan))
 
 
 def confusions_by_unit(
@@ -120,7 +112,7 @@ def bootstrap(estimate: Estimate, units: int, *, resamples: int, seed: int) -> n
     rng = np.random.default_rng(seed)
     equal = np.full(units, 1 / units)
     sizes = (block.stop - block.start for block in _blocks(resamples, units))
-    draws = (rng.multinomial(units, equal, size) + _TRACE for size in sizes)
+    draws = (rng.multinomial(units, equal, size).astype(float) for size in sizes)
     return np.concatenate([estimate(weights).reshape(len(weights), -1) for weights in draws])
 
 
@@ -158,8 +150,8 @@ def interval(
     -------
     value, low, high : arrays, shape=(statistics,)
         `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone: its
-        variation is unknown. In a resample without a class, UAR takes the recall of that class over all units, macro-F1
-        the other classes; for the recall of that class it does not count.
+        variation is unknown. A resample without a class counts for UAR and macro-F1 with its other classes, and not for
+        the recall of that class.
 
     Raises
     ------

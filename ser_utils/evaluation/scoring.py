@@ -87,6 +87,9 @@ def scores(
             estimates[tuple(apart.columns[:-1])] = weighted(sums, lambda total: total[:, :-1] / total[:, -1:])
         for names_of, estimate in estimates.items():
             value, low, high = interval(estimate, len(units), method=method, resamples=resamples)
+            if names_of is metrics:  # resamples without a class that is never recognised would reach above this
+                recalls = value[len(METRICS) :]
+                high[[0, 2]] = np.minimum(high[[0, 2]], np.mean(recalls[~np.isnan(recalls)] > 0))
             parts.append(pd.DataFrame({
                 "system": system, "level": level, "metric": names_of, "value": value, "low": low, "high": high,
                 "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),
