@@ -70,7 +70,7 @@ def main() -> None:
     network.standardise = models.Standardise(mean, deviation)
     models.train(
         network, X, codes, fit, np.arange(0),  # no early stopping: the held-out rows are seen once, below
-        epochs=arguments.epochs, batch_size=64, learning_rate=4e-3, weight_decay=0.02, patience=99,
+        epochs=arguments.epochs, batch_size=64, learning_rate=4e-3, weight_decay=0.02,
     )  # fmt: skip
     seconds = time.process_time() - began
 

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fetching": ["fetch"],
         "parsers": ["audio_files", "sound_files"],
         "resuming": ["ATTEMPTS"],
+        "spelling": ["alike_speakers"],
         "table": ["COLUMNS", "even_share", "examples", "label_sets", "load", "scored", "thin"],
     },
 )

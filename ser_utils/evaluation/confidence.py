@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from ser_utils import SerError, models
-from ser_utils.evaluation.intervals import interval, weighted
-from ser_utils.evaluation.predictions import FLOOR, codes, emotions_of, to_clips
+from ser_utils.evaluation.intervals import interval, ratio, weighted
+from ser_utils.evaluation.predictions import FLOOR, codes, emotions_of, need_equal_seeds, to_clips
 
 BINS = 10  # of equal width, closed above
 
@@ -98,12 +98,10 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
         summed = np.sum(sums, axis=0)  # seeds together: a bin may be empty in one of them
         filled = np.flatnonzero(summed[..., 0].sum(0))
 
-        def accuracy(total: np.ndarray, filled: np.ndarray = filled) -> np.ndarray:
-            n, hits = total[:, filled, 0], total[:, filled, 2]
-            return np.divide(hits, n, out=np.full_like(n, np.nan), where=n > 0)
-
-        value, low, high = interval(weighted(summed[None], accuracy), len(summed), method="t")
-        n, confidence = summed[..., 0].sum(0)[filled], summed[..., 1].sum(0)[filled]
+        summed = summed[:, filled]
+        estimate = weighted(summed[None], lambda total: ratio(total[..., 2], total[..., 0]))
+        value, low, high = interval(estimate, len(summed), method="t")
+        n, confidence, _ = summed.sum(0).T
         parts.append(pd.DataFrame({
             "system": system, "bin": filled, "left": filled / BINS, "right": (filled + 1) / BINS, "n": n / len(sums),
             "confidence": confidence / n, "accuracy": value, "low": np.maximum(low, 0), "high": np.minimum(high, 1),
@@ -170,14 +168,13 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for system, own in to_clips(predictions).groupby("system", sort=False):
+        need_equal_seeds(own)
         curves = []
         for _, rows in own.groupby("seed"):
             confidence, hit = _confidence(rows)
             _, tie = np.unique(-confidence, return_inverse=True)
             expected = (np.bincount(tie, weights=1 - hit) / np.bincount(tie))[np.sort(tie)]
             curves.append(expected.cumsum() / np.arange(1, len(rows) + 1))
-        if len({len(curve) for curve in curves}) > 1:
-            raise SerError(f"system '{system}' did not judge the same number of clips with every seed")
         n = len(curves[0])
         curve = {"system": system, "coverage": np.arange(1, n + 1) / n, "risk": np.mean(curves, axis=0)}
         parts.append(pd.DataFrame(curve))
@@ -200,8 +197,8 @@ def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `system, target, coverage, accuracy, hindsight`, means over seeds: fraction decided, fraction of those that are
-        right (NaN if none is decided), and the fraction decided with the threshold chosen on the fold itself.
+        `system, target, coverage, accuracy`, means over seeds: fraction decided, and fraction of those that are right
+        (NaN if none is decided).
 
     Raises
     ------
@@ -210,9 +207,8 @@ def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
     """
     if not 0 < accuracy <= 1:
         raise SerError(f"accuracy {accuracy} is not a fraction above 0 and up to 1: 80 % is 0.8")
-    rows = []
+    runs = []
     for system, own in to_clips(predictions).groupby("system", sort=False):
-        runs = []
         for _, run in own.groupby("seed"):
             confidence, hit = _confidence(run)
             fold, speaker = run["fold"].to_numpy(), run["speaker"]
@@ -222,11 +218,8 @@ def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
                 others = ~speaker.isin(speaker[here]).to_numpy()
                 decided[here] = confidence[here] >= _lowest(confidence[others], hit[others], accuracy)
             right = hit[decided].mean() if decided.any() else np.nan
-            runs.append((decided.mean(), right, (confidence >= _lowest(confidence, hit, accuracy)).mean()))
-        coverage, right, hindsight = np.array(runs).T
-        right = right[~np.isnan(right)]
-        rows.append((system, accuracy, coverage.mean(), right.mean() if len(right) else np.nan, hindsight.mean()))
-    return pd.DataFrame(rows, columns=["system", "target", "coverage", "accuracy", "hindsight"])
+            runs.append({"system": system, "target": accuracy, "coverage": decided.mean(), "accuracy": right})
+    return pd.DataFrame(runs).groupby(["system", "target"], sort=False).mean().reset_index()
 
 
 def suspect_labels(predictions: pd.DataFrame) -> pd.DataFrame:

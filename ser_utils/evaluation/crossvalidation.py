@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ser_utils import SerError, emotions_among, features, replacing
-from ser_utils.evaluation.predictions import name_rows, validate
+from ser_utils import SerError, emotions_among, features, listed, replacing
+from ser_utils.evaluation.predictions import validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def cross_validate(
     else:
         raise SerError("folds must be a Series of fold by clip, as evaluation.folds returns it")
     if pd.isna(fold).any():
-        raise SerError(f"segments, {name_rows(segments.index[pd.isna(fold)])}: the clip has no fold")
+        raise SerError(f"segments at index {listed(segments.index[pd.isna(fold)])}: the clip has no fold")
     names = emotions_among(clips["emotion"])
     emotion, speaker = rows["emotion"].to_numpy(dtype=object), rows["speaker"].to_numpy(dtype=object)
     takes = inspect.signature(estimator.fit).parameters
@@ -142,7 +142,7 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
         raise SerError(f"clip '{twice}' is in the clips table more than once: keep one row of each")
     strangers = ~segments["clip"].isin(clips["clip"])
     if strangers.any():
-        raise SerError(f"segments, {name_rows(segments.index[strangers])}: the clip is not in the clips table")
+        raise SerError(f"segments at index {listed(segments.index[strangers])}: the clip is not in the clips table")
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
 
 

@@ -15,11 +15,14 @@ Estimate = Callable[[np.ndarray], np.ndarray]
 
 METHODS = ("expanded", "percentile", "t")
 
+#: Fewest speakers (or other units) for which there are intervals: two or three say nothing about how units vary.
+FEWEST_UNITS = 4
+
 _UPPER = 0.975  # upper end of a 95 % interval
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Elementwise quotient, NaN where the denominator is 0."""
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide element by element; NaN where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
@@ -27,7 +30,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _mean_present(values: np.ndarray) -> np.ndarray:
     """Mean of the values over the last axis, without NaN; NaN if all values are NaN."""
     present = ~np.isnan(values)
-    return _ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1).astype(float))
+    return ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1).astype(float))
 
 
 def recall(confusions: np.ndarray) -> np.ndarray:
@@ -35,7 +38,7 @@ def recall(confusions: np.ndarray) -> np.ndarray:
 
     `confusions` has `shape=(..., classes, classes)`, true class by predicted class, here and below.
     """
-    return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(-1))
+    return ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(-1))
 
 
 def uar(confusions: np.ndarray) -> np.ndarray:
@@ -48,7 +51,7 @@ def uar(confusions: np.ndarray) -> np.ndarray:
 
 def wa(confusions: np.ndarray) -> np.ndarray:
     """Weighted accuracy: the recalls weighted by class size, which is plain accuracy (Schuller et al. 2009)."""
-    return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum((-2, -1)))
+    return ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum((-2, -1)))
 
 
 def macro_f1(confusions: np.ndarray) -> np.ndarray:
@@ -57,7 +60,7 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
     The mean of F1 scores, not the F1 of mean precision and mean recall (Opitz & Burst 2019, "Macro F1 and Macro F1").
     """
     true, predicted = confusions.sum(-1), confusions.sum(-2)
-    f1 = _ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), true + predicted)
+    f1 = ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), true + predicted)
     return _mean_present(np.where(true > 0, f1, np.nan))
 
 
@@ -146,8 +149,9 @@ def interval(
     Returns
     -------
     value, low, high : arrays, shape=(statistics,)
-        `low` and `high` are NaN for a statistic that depends on one unit alone: its variation is unknown. A resample
-        without a class counts for UAR and macro-F1 with its other classes, and not for the recall of that class.
+        `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone: its
+        variation is unknown. A resample without a class counts for UAR and macro-F1 with its other classes, and not for
+        the recall of that class.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def interval(
         raise ValueError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
     value = estimate(np.ones((1, units))).reshape(-1)
     low, high = np.full((2, value.size), np.nan)
-    if units < 2:
+    if units < FEWEST_UNITS:
         return value, low, high
     left_out = _jackknife(estimate, units)
     if method == "t":
@@ -183,12 +187,7 @@ def interval(
 
 
 def permutation_test(
-    a: np.ndarray,
-    b: np.ndarray,
-    statistic: Callable[[np.ndarray], np.ndarray],
-    *,
-    resamples: int = 10_000,
-    seed: int = 0,
+    a: np.ndarray, b: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, resamples: int = 10_000
 ) -> float:
     """Two-sided p-value for the difference of two systems, by swapping them speaker by speaker.
 
@@ -206,18 +205,16 @@ def permutation_test(
     Returns
     -------
     float
-        At least 2 / 2**n with n units. NaN if the observed difference is NaN.
+        At least 2 / 2**n with n units.
     """
     units, shape = len(a), a.shape[1:]
     exact = 2**units <= resamples
     if exact:
         swaps = np.arange(2**units)[:, None] >> np.arange(units) & 1
     else:
-        swaps = np.random.default_rng(seed).integers(0, 2, (resamples, units))
+        swaps = np.random.default_rng(0).integers(0, 2, (resamples, units))
     flat_a, flat_b = a.reshape(units, -1), b.reshape(units, -1)
     observed = float(statistic(a.sum(0)[None])[0] - statistic(b.sum(0)[None])[0])
-    if np.isnan(observed):
-        return np.nan
     extreme = 0
     for block in _blocks(len(swaps), units):
         swap = swaps[block].astype(float)

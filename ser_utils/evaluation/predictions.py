@@ -4,8 +4,6 @@ One row per clip or segment: `system, seed, fold, clip, speaker, emotion` (the t
 emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from such tables.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -17,14 +15,6 @@ COLUMNS = ("system", "seed", "fold", "clip", "speaker", "emotion")
 
 #: Smaller probabilities count as this one, so that a single segment with probability 0 cannot decide for its clip.
 FLOOR = 1e-6
-
-_SUM_TOLERANCE = 1e-3  # enough for float16 probabilities
-
-
-def name_rows(rows: Iterable) -> str:
-    """Write row labels for an error message: `rows 3, 17, 20 and 12 more`."""
-    rows = list(rows)
-    return f"{'row' if len(rows) == 1 else 'rows'} {listed(rows)}"
 
 
 def emotions_of(predictions: pd.DataFrame) -> list[str]:
@@ -50,19 +40,16 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     if predictions.empty:
         raise SerError("the predictions table has no rows: run cross_validate first")
     names = emotions_of(predictions)
-    rows = predictions.index.to_numpy()
 
     def refuse(wrong: np.ndarray | pd.Series, problem: str) -> None:
-        bad = np.asarray(wrong, dtype=bool)
-        if bad.any():
-            raise SerError(f"predictions, {name_rows(rows[bad])}: {problem}")
+        if wrong.any():
+            raise SerError(f"predictions at index {listed(predictions.index[wrong])}: {problem}")
 
     for column in COLUMNS:
         refuse(predictions[column].isna(), f"no value for '{column}': fill it in or drop the rows")
     unknown = ~predictions["emotion"].isin(names)
-    if unknown.any():
-        lacking = ", ".join(sorted(predictions.loc[unknown, "emotion"].astype(str).unique()))
-        refuse(unknown, f"no probability column for {lacking}: no fold was trained on it; drop it or train with it")
+    lacking = ", ".join(sorted(predictions.loc[unknown, "emotion"].astype(str).unique()))
+    refuse(unknown, f"no probability column for {lacking}: no fold was trained on it; drop it or train with it")
     wrong_type = [name for name in names if not pd.api.types.is_numeric_dtype(predictions[name])]
     if wrong_type:
         raise SerError(f"predictions, column {', '.join(wrong_type)}: probabilities must be numbers, not text")
@@ -70,10 +57,9 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     probabilities = predictions[names].to_numpy(dtype=float)
     refuse(np.isnan(probabilities).any(1), "a probability is NaN: look for NaN in the features of these clips")
     refuse((probabilities < 0).any(1) | (probabilities > 1).any(1), "a probability is not between 0 and 1")
-    off = np.abs(probabilities.sum(1) - 1) > _SUM_TOLERANCE
-    if off.any():
-        refuse(off, f"probabilities sum to {probabilities[off].sum(1)[0]:.3f} instead of 1")
-
+    sums = probabilities.sum(1)
+    off = np.abs(sums - 1) > 1e-3  # enough for float16 probabilities
+    refuse(off, f"probabilities sum to {sums[off.argmax()]:.3f} instead of 1")
     key = ["system", "seed", "clip"] + (["start"] if "start" in predictions.columns else [])
     refuse(predictions.duplicated(key, keep=False), f"the same {', '.join(key)} more than once: keep one row of each")
     for column in ("emotion", "speaker"):
@@ -157,11 +143,16 @@ def one_system(predictions: pd.DataFrame) -> str:
     return systems[0]
 
 
+def need_equal_seeds(predictions: pd.DataFrame) -> None:
+    """Refuse (SerError) one system's predictions if it has more clips (or segments) with one seed than with another."""
+    if predictions["seed"].value_counts().nunique() > 1:
+        raise SerError(f"system '{one_system(predictions)}' did not judge the same number of clips with every seed")
+
+
 def decided(predictions: pd.DataFrame) -> pd.Series:
     """Most probable emotion of each row (the first in canonical order where two are equal)."""
     names = np.array(emotions_of(predictions), dtype=object)
-    winners = predictions[list(names)].to_numpy(dtype=float).argmax(1)
-    return pd.Series(names[winners], index=predictions.index, name="predicted")
+    return pd.Series(names[codes(predictions)[1]], index=predictions.index, name="predicted")
 
 
 def codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

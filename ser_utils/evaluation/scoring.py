@@ -1,14 +1,32 @@
 """Scores of predictions tables with intervals over speakers, and comparisons of systems."""
 
-from collections.abc import Callable
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser_utils import SerError
-from ser_utils.evaluation.intervals import interval, macro_f1, permutation_test, recall, uar, wa, weighted
-from ser_utils.evaluation.predictions import FLOOR, at_level, counts, emotions_of, one_system
+from ser_utils.evaluation.intervals import (
+    FEWEST_UNITS,
+    interval,
+    macro_f1,
+    permutation_test,
+    ratio,
+    recall,
+    uar,
+    wa,
+    weighted,
+)
+from ser_utils.evaluation.predictions import (
+    FLOOR,
+    at_level,
+    counts,
+    emotions_of,
+    need_equal_seeds,
+    one_system,
+    to_clips,
+)
 
 #: The functions' docstrings have definitions and sources.
 METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
@@ -47,13 +65,17 @@ def scores(
     -------
     DataFrame
         `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1` or
-        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN. Where all clips have votes, there
+        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN. Below four speakers there are no
+        intervals (a warning says so). Where all clips have votes, there
         are also `cross_entropy` and `js_distance`, means over clips (see `against_votes`).
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
     metrics = (*METRICS, *(f"recall_{name}" for name in names))
     parts = []
+    if (few := table[unit].nunique()) < FEWEST_UNITS:
+        said = f"scores of {few} {unit}{'s' * (few > 1)}: no intervals, which need at least {FEWEST_UNITS} to see how they vary"
+        warnings.warn(said, stacklevel=2)
     for system, own in table.groupby("system", sort=False):
         confusions, units = counts(own, unit)
         estimates = {metrics: weighted(confusions, _statistics)}
@@ -65,6 +87,9 @@ def scores(
             estimates[tuple(apart.columns[:-1])] = weighted(sums, lambda total: total[:, :-1] / total[:, -1:])
         for names_of, estimate in estimates.items():
             value, low, high = interval(estimate, len(units), method=method, resamples=resamples)
+            if names_of is metrics:  # resamples without a class that is never recognised would reach above this
+                recalls = value[len(METRICS) :]
+                high[[0, 2]] = np.minimum(high[[0, 2]], np.mean(recalls[~np.isnan(recalls)] > 0))
             parts.append(pd.DataFrame({
                 "system": system, "level": level, "metric": names_of, "value": value, "low": low, "high": high,
                 "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),
@@ -126,26 +151,29 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     return table[["system", "group", *table.columns.drop(["system", "group"])]]
 
 
-def recalls(predictions: pd.DataFrame, *, level: str = "clip") -> pd.DataFrame:
-    """Recall of each emotion (columns) by system (rows), mean over seeds; `scores` adds intervals."""
-    table = at_level(predictions, level)
+def recalls(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Recall of each emotion (columns) by system (rows) at clip level, mean over seeds; `scores` adds intervals."""
+    table = to_clips(predictions)
     rows = {name: recall(counts(own)[0].sum(1)).mean(0) for name, own in table.groupby("system", sort=False)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=emotions_of(table)).rename_axis("system")
 
 
-def confusion(predictions: pd.DataFrame, *, level: str = "clip", normalise: bool = False) -> pd.DataFrame:
-    """Confusion matrix of one system: true emotion (rows) by predicted emotion (columns), mean counts over seeds.
+def _shares(matrices: np.ndarray) -> np.ndarray:
+    """Confusion counts as shares of the true emotion's clips."""
+    return ratio(matrices, matrices.sum(-1, keepdims=True))
 
-    With `normalise` rows sum to one and the diagonal holds the recalls; the row of an emotion without clips is NaN
-    then.
+
+def confusion(predictions: pd.DataFrame, *, normalise: bool = False) -> pd.DataFrame:
+    """Confusion matrix of one system's clips: true emotion (rows) by predicted (columns), mean counts over seeds.
+
+    With `normalise` rows sum to one and the diagonal holds the recalls; an emotion without clips has a row of NaN.
     """
     one_system(predictions)
-    table = at_level(predictions, level)
+    table = to_clips(predictions)
     names = emotions_of(table)
     matrix = counts(table)[0].sum(1).mean(0)
     if normalise:
-        with np.errstate(invalid="ignore"):
-            matrix = matrix / matrix.sum(1, keepdims=True)
+        matrix = _shares(matrix)
     return pd.DataFrame(matrix, index=pd.Index(names, name="emotion"), columns=pd.Index(names, name="predicted"))
 
 
@@ -158,24 +186,16 @@ def confusion_table(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd
         `emotion, predicted, count, share, low, high`; `count` is the mean number of clips over seeds.
     """
     one_system(predictions)
-    table = at_level(predictions, "clip")
+    table = to_clips(predictions)
     confusions, units = counts(table)
-
-    def shares(matrices: np.ndarray) -> np.ndarray:
-        total = matrices.sum(-1, keepdims=True)
-        part = np.divide(matrices, total, out=np.full_like(matrices, np.nan), where=total > 0)
-        return part.reshape(len(matrices), -1)
-
-    value, low, high = interval(weighted(confusions, shares), len(units), resamples=resamples)
+    value, low, high = interval(weighted(confusions, _shares), len(units), resamples=resamples)
     pairs = pd.MultiIndex.from_product([emotions_of(table)] * 2, names=["emotion", "predicted"])
     result = {"count": confusions.sum(1).mean(0).ravel(), "share": value, "low": low, "high": high}
     return pd.DataFrame(result, index=pairs).reset_index()
 
 
-def compare(
-    a: pd.DataFrame, b: pd.DataFrame, *, metric: str = "uar", level: str = "clip", resamples: int = 10_000
-) -> pd.Series:
-    """Difference a − b of two systems on the same clips, paired over speakers.
+def compare(a: pd.DataFrame, b: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000) -> pd.Series:
+    """Difference a − b in UAR of two systems on the same clips, paired over speakers.
 
     The interval resamples the same speakers for both systems, so what makes a speaker difficult for both cancels out.
     The p-value is `permutation_test`, two-sided, on counts averaged over seeds.
@@ -184,13 +204,11 @@ def compare(
     ----------
     a, b : DataFrame
         Predictions of one system each, for the same clips (or segments). Seeds may differ.
-    metric : {"uar", "wa", "macro_f1"} or "recall_<emotion>"
 
     Returns
     -------
     Series
-        `system, other, metric, difference, low, high, p, speakers, clips`. `low` and `high` are NaN for the recall of
-        an emotion that only one speaker has.
+        `system, other, metric, difference, low, high, p, speakers, clips`.
 
     Raises
     ------
@@ -200,26 +218,14 @@ def compare(
     systems = one_system(a), one_system(b)
     a, b = at_level(a, level), at_level(b, level)
     _need_same_rows(a, b, level)
-    statistic = _metric(metric, emotions_of(a))
     (counts_a, units), (counts_b, _) = counts(a), counts(b)
-    estimate_a, estimate_b = weighted(counts_a, statistic), weighted(counts_b, statistic)
+    estimate_a, estimate_b = weighted(counts_a, uar), weighted(counts_b, uar)
     value, low, high = interval(lambda w: estimate_a(w) - estimate_b(w), len(units), resamples=resamples)
-    p = permutation_test(counts_a.mean(0), counts_b.mean(0), statistic, resamples=resamples)
+    p = permutation_test(counts_a.mean(0), counts_b.mean(0), uar, resamples=resamples)
     return pd.Series({
-        "system": systems[0], "other": systems[1], "metric": metric, "difference": value[0], "low": low[0],
+        "system": systems[0], "other": systems[1], "metric": "uar", "difference": value[0], "low": low[0],
         "high": high[0], "p": p, "speakers": len(units), "clips": a["clip"].nunique(),
     })  # fmt: skip
-
-
-def _metric(metric: str, names: list[str]) -> Callable[[np.ndarray], np.ndarray]:
-    if metric in METRICS:
-        return METRICS[metric]
-    emotion = metric.removeprefix("recall_")
-    if emotion not in names:
-        raise SerError(
-            f"unknown metric '{metric}': use {', '.join(METRICS)} or recall_<emotion> with one of {', '.join(names)}"
-        )
-    return lambda confusions: recall(confusions)[..., names.index(emotion)]
 
 
 def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
@@ -227,15 +233,13 @@ def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
         sets = " and ".join(", ".join(emotions_of(table)) for table in (a, b))
         raise SerError(f"the systems know different emotions: {sets}")
     key = ["clip", "start"] if level == "segment" else ["clip"]
-    for table in (a, b):
-        if table.groupby("seed")["clip"].count().nunique() > 1:
-            raise SerError(f"system '{one_system(table)}' did not judge the same number of {level}s with every seed")
-    left, right = (table[[*key, "speaker", "emotion"]].drop_duplicates().set_index(key) for table in (a, b))
-    odd = left.index.symmetric_difference(right.index)
+    need_equal_seeds(a)
+    need_equal_seeds(b)
+    left, right = (table[[*key, "speaker", "emotion"]].drop_duplicates() for table in (a, b))
+    odd = pd.concat([left, right]).drop_duplicates(keep=False)
     if len(odd):
-        advice = f"compare systems on the same {level}s"
-        raise SerError(f"{len(odd)} {level}s are judged by one system only, {odd[0]} among them: {advice}")
-    unlike = (left != right.loc[left.index]).any(axis=1)
-    if unlike.any():
-        problem = "has another speaker or emotion in the other table: use one clips table for both"
-        raise SerError(f"{level} {left.index[unlike][0]} {problem}")
+        names = ", ".join(map(str, odd[key].iloc[0]))
+        raise SerError(
+            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or emotion "
+            f"there, {names} among them: compare systems on the same {level}s of one clips table"
+        )

@@ -5,7 +5,7 @@ They are arrays on disk (see `store`); row i belongs to row i of the segments ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,25 +69,30 @@ def extract(
     """
     wanted = encoder.check_layers(layers)
     samples = _samples(segments)
-    bins = _bins(samples, bins)
-    frames = bins or encoder.frames(int(samples[0]))
+    if bins is None and np.ptp(samples):
+        bins = WHOLE_CLIP_BINS
     return stored(
         "frames", {**_settings(encoder, wanted), "bins": bins}, clips, segments,
-        row_shape=_row_shape(encoder, wanted, frames), dtype="float16", samples=samples,
-        compute=partial(_encoded, encoder=encoder, layers=wanted, frames=frames, bins=bins),
+        row_shape=_row_shape(encoder, wanted, bins or encoder.frames(int(samples[0]))), dtype="float16", samples=samples,
+        compute=partial(_frames, transform=partial(_encode, encoder=encoder, layers=wanted), bins=bins),
         cache=cache, progress=f"{encoder.name}, layer {', '.join(map(str, wanted))}" if progress else None,
     )  # fmt: skip
 
 
-def _encoded(
-    clips: pd.DataFrame, segments: pd.DataFrame, *, encoder: Encoder, layers: tuple[int, ...], frames: int, bins: int | None
+def _encode(waveforms: np.ndarray, *, encoder: Encoder, layers: tuple[int, ...]) -> np.ndarray:
+    states = encoder.encode(waveforms, layers)
+    return states if len(layers) > 1 else states[:, 0]
+
+
+def _frames(
+    clips: pd.DataFrame, segments: pd.DataFrame, *, transform: Callable[[np.ndarray], np.ndarray], bins: int | None
 ) -> np.ndarray:
+    """Frames of segments in half precision; waveforms of equal length are transformed together."""
     waves = list(audio.read_segments(clips, segments))
-    result = np.empty((len(waves), len(layers), frames, encoder.dims), np.float16)
-    for members in _equal_lengths(waves):
-        states = encoder.encode(np.stack([waves[i] for i in members]), layers)
-        result[members] = half(_to_bins(states, bins))
-    return result if len(layers) > 1 else result[:, 0]
+    lengths = np.array([wave.size for wave in waves])
+    groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+    parts = [half(_to_bins(transform(np.stack([waves[i] for i in rows])), bins)) for rows in groups]
+    return np.concatenate(parts)[np.argsort(np.concatenate(groups))]
 
 
 def crop_from_whole(
@@ -138,17 +143,14 @@ def _cropped(
     frames = encoder.frames(samples)
     starts = segments["start"].to_numpy()
     recordings = {row.clip: row for row in clips.itertuples()}
-    result = np.empty((len(segments), len(layers), frames, encoder.dims), np.float16)
+    result = np.empty((len(segments), *_row_shape(encoder, layers, frames)), np.float16)
     for clip, rows in _rows_by_clip(segments).items():
-        wave = audio.read(recordings[clip])
-        if wave.size < samples:
-            wave = np.resize(wave, samples)
-        whole = encoder.encode(wave[None], layers)[0]
+        whole = _encode(_at_least(audio.read(recordings[clip]), samples)[None], encoder=encoder, layers=layers)[0]
         for row in rows:
             # Frame k starts at sample k * stride; the nearest one to the segment's start.
-            first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[1] - frames)
-            result[row] = half(whole[:, first : first + frames])
-    return result if len(layers) > 1 else result[:, 0]
+            first = min(round(starts[row] * audio.SAMPLE_RATE / encoder.stride), whole.shape[-2] - frames)
+            result[row] = half(whole[..., first : first + frames, :])
+    return result
 
 
 def _rows_by_clip(segments: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -156,26 +158,22 @@ def _rows_by_clip(segments: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def log_mel(
-    clips: pd.DataFrame,
-    segments: pd.DataFrame,
-    *,
-    bins: int | None = None,
-    cache: str | Path | None = None,
-    progress: bool = True,
+    clips: pd.DataFrame, segments: pd.DataFrame, *, cache: str | Path | None = None, progress: bool = True
 ) -> np.memmap:
     """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`.
 
     Parameters
     ----------
-    clips, segments, bins, cache, progress
+    clips, segments, cache, progress
         As for `extract`.
 
     Returns
     -------
     memmap, shape=(segments, MEL_BANDS, frames), float16
+        Segments of different lengths have `WHOLE_CLIP_BINS` frames.
     """
     samples = _samples(segments)
-    bins = _bins(samples, bins)
+    bins = WHOLE_CLIP_BINS if np.ptp(samples) else None
     return stored(
         "log-mel", {"bands": MEL_BANDS, "bins": bins}, clips, segments,
         row_shape=(MEL_BANDS, bins or int(samples[0]) // 160 + 1), dtype="float16", samples=samples,
@@ -184,13 +182,7 @@ def log_mel(
 
 
 def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
-    waves = list(audio.read_segments(clips, segments))
-    bands: list[np.ndarray] = [np.empty(0)] * len(waves)
-    for members in _equal_lengths(waves):
-        spectrograms = mel_spectrogram(np.stack([waves[i] for i in members])).swapaxes(1, 2)
-        for i, frames in zip(members, _to_bins(spectrograms, bins), strict=True):
-            bands[i] = frames.T
-    return half(np.stack(bands))
+    return _frames(clips, segments, transform=lambda waves: mel_spectrogram(waves).swapaxes(1, 2), bins=bins).swapaxes(1, 2)
 
 
 def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:
@@ -211,7 +203,7 @@ def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:
     # Reflection at the edges needs more signal than half a window.
     waveforms = _at_least(np.asarray(waveforms, np.float32), 512)
     with torch.inference_mode():
-        return torch.log(_mel_filter()(torch.from_numpy(np.ascontiguousarray(waveforms))) + 1e-6).numpy()
+        return torch.log(_mel_filter()(torch.from_numpy(waveforms)) + 1e-6).numpy()
 
 
 @lru_cache(maxsize=1)
@@ -266,10 +258,8 @@ def _smile():
 
 
 def _functionals(clips: pd.DataFrame, segments: pd.DataFrame) -> np.ndarray:
-    rows = []
-    for wave in audio.read_segments(clips, segments):
-        wave = _at_least(wave, audio.SAMPLE_RATE // 2)
-        rows.append(_smile().process_signal(wave, audio.SAMPLE_RATE).to_numpy()[0])
+    waves = (_at_least(wave, audio.SAMPLE_RATE // 2) for wave in audio.read_segments(clips, segments))
+    rows = [_smile().process_signal(wave, audio.SAMPLE_RATE).to_numpy()[0] for wave in waves]
     return np.nan_to_num(np.stack(rows).astype(np.float32))
 
 
@@ -279,17 +269,6 @@ def _samples(segments: pd.DataFrame) -> np.ndarray:
         raise SerError("there are no segments to compute features of.")
     start, end, padding = (segments[name].to_numpy(float) for name in ("start", "end", "padding"))
     return np.maximum(1, ((end - start) / (1 - padding) * audio.SAMPLE_RATE + 0.5 + 1e-4).astype(int))
-
-
-def _bins(samples: np.ndarray, bins: int | None) -> int | None:
-    return WHOLE_CLIP_BINS if bins is None and np.ptp(samples) else bins
-
-
-def _equal_lengths(waves: list[np.ndarray]) -> list[list[int]]:
-    lengths: dict[int, list[int]] = {}
-    for i, wave in enumerate(waves):
-        lengths.setdefault(wave.size, []).append(i)
-    return list(lengths.values())
 
 
 def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
@@ -303,11 +282,9 @@ def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:
     return torch.nn.functional.adaptive_avg_pool1d(flat, bins).transpose(1, 2).reshape(*lead, bins, dims).numpy()
 
 
-def _at_least(wave: np.ndarray, samples: int) -> np.ndarray:
-    """Repeat a waveform until it lasts `samples`, as `audio.read_segments` does."""
-    if wave.shape[-1] >= samples:
-        return wave
-    return np.tile(wave, -(-samples // wave.shape[-1]))[..., :samples]
+def _at_least(waveforms: np.ndarray, samples: int) -> np.ndarray:
+    """Repeat waveforms until they last `samples`, as `audio.read_segments` does."""
+    return waveforms.take(np.arange(max(samples, waveforms.shape[-1])), axis=-1, mode="wrap")
 
 
 def _row_shape(encoder: Encoder, layers: tuple[int, ...], frames: int) -> tuple[int, ...]:
@@ -315,5 +292,4 @@ def _row_shape(encoder: Encoder, layers: tuple[int, ...], frames: int) -> tuple[
 
 
 def _settings(encoder: Encoder, layers: tuple[int, ...]) -> dict:
-    own = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "precision": encoder.precision}
-    return own | {"layers": list(layers)}
+    return {"fingerprint": encoder.fingerprint, "precision": encoder.precision, "layers": list(layers)}

@@ -15,8 +15,10 @@ MELS, MFCCS = 20, 13
 _CENTRE = 280  # middle of the 560 samples that frame 0 of wav2vec2-nano depends on
 
 
-def f0_contour(signal: np.ndarray, sample_rate: int, *, low: float = 65.0, high: float = 600.0) -> pd.DataFrame:
+def f0_contour(signal: np.ndarray, sample_rate: int) -> pd.DataFrame:
     """Estimate the fundamental frequency over time with pYIN (Mauch and Dixon 2014), in librosa.
+
+    The search range, 65 to 600 Hz, covers the speech of adults, shouting included.
 
     Parameters
     ----------
@@ -24,8 +26,6 @@ def f0_contour(signal: np.ndarray, sample_rate: int, *, low: float = 65.0, high:
         Waveform.
     sample_rate : int
         In Hz.
-    low, high : float
-        Search range in Hz; speech of adults, shouting included.
 
     Returns
     -------
@@ -33,19 +33,16 @@ def f0_contour(signal: np.ndarray, sample_rate: int, *, low: float = 65.0, high:
         Columns `time` [s] (frames every 16 ms) and `f0` [Hz], NaN where nothing is voiced.
     """
     librosa = audio.load_librosa()
-
     hop, frame = round(0.016 * sample_rate), 1 << int(np.ceil(np.log2(0.05 * sample_rate)))
     padded = np.pad(np.asarray(signal, np.float32), (0, max(0, frame - len(signal))))
     # A milder prior on aperiodicity than librosa's (2, 18): rough and breathy voices count as voiced, too.
     f0, _, _ = librosa.pyin(
-        padded, fmin=low, fmax=high, sr=sample_rate, frame_length=frame, hop_length=hop, resolution=0.2,
+        padded, fmin=65.0, fmax=600.0, sr=sample_rate, frame_length=frame, hop_length=hop, resolution=0.2,
         beta_parameters=(2, 10),
     )  # fmt: skip
     time = librosa.times_like(f0, sr=sample_rate, hop_length=hop)
     inside = time <= len(signal) / sample_rate
     return pd.DataFrame({"time": time[inside], "f0": f0[inside]})
-
-
 
 
 def measure_frames(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -> dict[str, np.ndarray]:

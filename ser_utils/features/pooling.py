@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ def pooled(frames: np.ndarray) -> np.ndarray:
     """
     *lead, _, dims = frames.shape
     result = np.empty((*lead, 2 * dims), np.float32)
-    for rows in _pieces(frames):
+    for rows in _pieces(frames, np.arange(len(frames))):
         piece = np.asarray(frames[rows], np.float32)
         result[rows, ..., :dims] = piece.mean(axis=-2)
         result[rows, ..., dims:] = piece.std(axis=-2)
@@ -36,9 +37,7 @@ def normalise_by_speaker(
     X: np.ndarray,  # noqa: N803 - scikit-learn's name
     speakers: Sequence[str],
     *,
-    axis: int = -1,
     reference: Sequence[bool] | None = None,
-    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
 
@@ -50,50 +49,40 @@ def normalise_by_speaker(
     X : ndarray, shape=(n, dims) or (n, frames, dims)
         May be a memory-mapped float16 array; it is read in pieces.
     speakers : sequence of str, length n
-    axis : int
-        Axis of the dimensions: -1 for frames, 1 for log-mel spectrograms.
     reference : sequence of bool, length n, optional
         Rows that statistics are taken from; all when left out.
-    out : ndarray, optional
-        Array for the result, such as a `numpy.memmap`; a new one of the type of `X` when left out.
 
     Returns
     -------
     ndarray
-        Of the shape of `X`. A dimension that does not vary for a speaker is 0.
+        Of the shape and type of `X`. A dimension that does not vary for a speaker is 0.
 
     Raises
     ------
-    ValueError
-        If there is not one speaker per row.
     SerError
-        If a speaker has no reference row.
+        If there is not one speaker per row, or a speaker has no reference row.
     """
     names, speaker_of_row = np.unique(np.asarray(speakers, dtype=object).astype(str), return_inverse=True)
     if len(speaker_of_row) != len(X):
-        raise ValueError(f"{len(speaker_of_row)} speakers for {len(X)} rows: one per row is needed.")
-    out = np.empty(X.shape, X.dtype) if out is None else out
-    over = tuple(i for i in range(X.ndim) if i != axis % X.ndim)
+        raise SerError(f"{len(speaker_of_row)} speakers for {len(X)} rows: one per row is needed.")
+    result = np.empty(X.shape, X.dtype)
+    over = tuple(range(X.ndim - 1))
     usable = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
     for speaker, name in enumerate(names):
         own = speaker_of_row == speaker
-        if not (own & usable).any():
+        measured = np.flatnonzero(own & usable)
+        if not len(measured):
             raise SerError(f"speaker '{name}' has no reference recording to be normalised with: leave that speaker out")
-        pieces = list(_pieces(X, np.flatnonzero(own & usable)))
-        count = 0.0
-        total = squares = np.zeros(())
-        for rows in pieces:
-            piece = np.asarray(X[rows], np.float64)
-            total = total + piece.sum(axis=over, keepdims=True)
-            count += piece.size / piece.shape[axis]
-        mean = total / count
-        for rows in pieces:  # a second pass, since a difference of large squares is inexact
-            squares = squares + ((np.asarray(X[rows], np.float64) - mean) ** 2).sum(axis=over, keepdims=True)
+        count = len(measured) * math.prod(X.shape[1:-1])
+        pieces = list(_pieces(X, measured))
+        mean = sum(np.asarray(X[rows], np.float64).sum(axis=over) for rows in pieces) / count
+        # A second pass, since a difference of large squares is inexact.
+        squares = sum(((np.asarray(X[rows], np.float64) - mean) ** 2).sum(axis=over) for rows in pieces)
         deviation = np.sqrt(squares / count)
         deviation[deviation <= 1e-6 * np.abs(mean) + 1e-12] = np.inf
         for rows in _pieces(X, np.flatnonzero(own)):
-            out[rows] = ((np.asarray(X[rows], np.float32) - mean.astype(np.float32)) / deviation).astype(out.dtype)
-    return out
+            result[rows] = (np.asarray(X[rows], np.float32) - mean.astype(np.float32)) / deviation
+    return result
 
 
 def half(values: np.ndarray) -> np.ndarray:
@@ -104,8 +93,7 @@ def half(values: np.ndarray) -> np.ndarray:
     return torch.from_numpy(np.ascontiguousarray(values)).clamp(-_MAX_HALF, _MAX_HALF).half().numpy()
 
 
-def _pieces(array: np.ndarray, rows: np.ndarray | None = None, most: int = 32_000_000) -> Iterator[np.ndarray]:
+def _pieces(array: np.ndarray, rows: np.ndarray, most: int = 32_000_000) -> Iterator[np.ndarray]:
     """Split rows into pieces of about `most` bytes as float32."""
-    rows = np.arange(len(array)) if rows is None else rows
-    step = max(1, int(most // (4 * max(1, int(np.prod(array.shape[1:]))))))
+    step = max(1, most // (4 * max(1, math.prod(array.shape[1:]))))
     return (rows[first : first + step] for first in range(0, len(rows), step))

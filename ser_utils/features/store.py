@@ -100,11 +100,10 @@ def stored(
 ) -> np.memmap:
     """Return an array from the cache, read-only; compute what is missing of it first.
 
-    `kind` and `settings` are all that the numbers depend on besides audio and segments; the setting "encoder" is only
-    written down, since another name for the same weights gives the same array. `row_shape` and `dtype` are those of one
-    segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`, of stretches
-    `start` and `end`) and segments, and returns their features; it is sent to other processes. Rows of one of the
-    `groups` are computed together. `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
+    `kind` and `settings` are all that the numbers depend on besides audio and segments. `row_shape` and `dtype` are those
+    of one segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`, of
+    stretches `start` and `end`) and segments, and returns their features; it is sent to other processes. Rows of one of
+    the `groups` are computed together. `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
     Raises
     ------
@@ -114,7 +113,6 @@ def stored(
     """
     cache = CACHE if cache is None else Path(cache)
     shape = (len(segments), *row_shape)
-    about = {"kind": kind, **settings, "shape": shape, "dtype": dtype, "code_version": CODE_VERSION}
     recordings = clips.filter(["clip", "path", "start", "end"]).set_index("clip", drop=False)
 
     def job(file: Path, part: Part) -> Callable[[], float]:
@@ -124,16 +122,14 @@ def stored(
 
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # The name that an encoder goes by does not change its frames.
-        identity = {key: value for key, value in settings.items() if key != "encoder"}
-        folder = cache / f"{kind}-{_key({'kind': kind, 'shape': shape, **identity}, clips, segments, cache)}"
+        folder = cache / f"{kind}-{_key({'kind': kind, 'shape': shape, **settings}, clips, segments, cache)}"
         array = folder / "array.npy"
         if not array.is_file():
             folder.mkdir(exist_ok=True)
             with _locked(folder):
                 if not array.is_file():
                     parts = split(samples, int(np.prod(row_shape)) * np.dtype(dtype).itemsize, groups)
-                    _fill(folder, about, parts, job, n_jobs, progress)
+                    _fill(folder, shape, np.dtype(dtype), parts, job, n_jobs, progress)
         return np.load(array, mmap_mode="r")
     except OSError as error:
         if error.errno in _NO_ENTRY:
@@ -161,11 +157,14 @@ def _locked(folder: Path) -> contextlib.AbstractContextManager:
         return lock.acquire()
 
 
-def _fill(folder: Path, about: dict, parts: list[Part], job: Callable, n_jobs: int | None, progress: str | None) -> None:
+def _fill(
+    folder: Path, shape: tuple[int, ...], dtype: np.dtype, parts: list[Part],
+    job: Callable[[Path, Part], Callable[[], float]], n_jobs: int | None, progress: str | None,
+) -> None:  # fmt: skip
     """Compute the parts that an earlier run has not left, and join all into `array.npy`."""
     from tqdm.auto import tqdm
 
-    shape, dtype, array = about["shape"], np.dtype(about["dtype"]), folder / "array.partial"
+    array = folder / "array.partial"
     _reserve(array, int(np.prod(shape)) * dtype.itemsize)
     (folder / "parts").mkdir(exist_ok=True)
     files = [folder / "parts" / f"{i}.npy" for i in range(len(parts))]
@@ -180,9 +179,6 @@ def _fill(folder: Path, about: dict, parts: list[Part], job: Callable, n_jobs: i
             bar.update(seconds)
     give_back_memory()
     _write(array, dtype, shape, ((part.rows, np.load(file)) for part, file in zip(parts, files, strict=True)))
-    about |= {"audio_seconds": round(total, 3), "bytes": array.stat().st_size}
-    with replacing(folder / "index.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
     os.replace(array, folder / "array.npy")
     shutil.rmtree(folder / "parts")
 

@@ -8,8 +8,6 @@ headline score (UAR, the unweighted average recall) weighs them the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -24,14 +22,6 @@ from torch import nn
 from ser_utils import SerError
 from ser_utils.models import inner_splits, networks, training
 from ser_utils.models.temperature import fit_temperature
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside the block, and restore the state of its generator afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -79,9 +69,12 @@ class _Network(ClassifierMixin, BaseEstimator):
             votes = soft[list(self.classes_)].to_numpy(np.float32)
             targets = torch.from_numpy(votes / votes.sum(axis=1, keepdims=True))
         groups = None if groups is None else np.asarray(groups)
-        fit, held = self.split(codes, groups)
+        fit, held = np.arange(len(y)), np.arange(0)
+        if self.validation > 0:
+            fit, held = inner_splits.hold_out(codes, groups, self.validation, self.random_state)
         self.held_out_ = [] if groups is None else sorted(set(groups[held]) - set(groups[fit]))
-        with _seeded(self.random_state):
+        with torch.random.fork_rng(devices=[]):  # other random numbers go on as before
+            torch.manual_seed(self.random_state)
             self.network_, trained, inputs = self._prepare(X, fit)
             self.history_ = training.train(
                 trained, inputs, codes, fit, held, targets,
@@ -97,37 +90,12 @@ class _Network(ClassifierMixin, BaseEstimator):
                 parameter.div_(self.temperature_)
         return self
 
-    def split(self, codes: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Choose the rows to train on and the validation rows, on which epoch and temperature are chosen, if any.
-
-        `fit` calls this once. A subclass may override it, for example to return validation rows of its own.
-
-        Parameters
-        ----------
-        codes : ndarray of int, shape=(n,)
-            Class of each row.
-        groups : ndarray, shape=(n,), optional
-            Speaker of each row.
-
-        Returns
-        -------
-        fit, held : ndarray of int
-            Rows to train on, with every class among them, and validation rows. Without validation rows the last
-            epoch is kept.
-        """
-        if self.validation <= 0:
-            return np.arange(len(codes)), np.arange(0)
-        return inner_splits.hold_out(codes, groups, self.validation, self.random_state)
-
     def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
         """The whole network, its last layers, which are trained, and the inputs of these for every row of X."""
         raise NotImplementedError
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities of shape (n, classes), columns in the order of `classes_`.
-
-        X may be a memory map: it is read one batch at a time.
-        """
+        """Probabilities of shape (n, classes), columns in the order of `classes_`; a memory map is read in batches."""
         check_is_fitted(self)
         probabilities = training.run(self.network_, self._check(X)).double().softmax(1).numpy()
         if not np.isfinite(probabilities).all():
@@ -136,12 +104,11 @@ class _Network(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _check(self, X: np.ndarray, n_rows: int | None = None) -> np.ndarray:
-        """X as an array of the right form; a memory map stays one."""
-        X = X if isinstance(X, np.ndarray) else np.asarray(X)
+        """X as an array of the right form, still on disk if it is a memory map."""
+        X = np.asarray(X)
         if X.ndim != 3 or not np.issubdtype(X.dtype, np.floating):
             raise SerError(f"{type(self).__name__} takes {self._form}, not {X.dtype} of shape {X.shape}.")
         if len(X) == 0 or n_rows not in (None, len(X)):
@@ -170,12 +137,8 @@ class SegmentCNN(_Network):
         Share of the pooled values set to zero in training.
     epochs : int, optional
         `training.EPOCHS` where not given, more where that makes fewer than `training.UPDATES` updates.
-    batch_size : int
-        Rows per update.
-    learning_rate : float
-        Highest rate of the one-cycle schedule.
-    weight_decay : float
-        Of AdamW.
+    batch_size, learning_rate, weight_decay
+        Rows per update, highest rate of the one-cycle schedule, and weight decay of AdamW.
     temperature : float
         The network's outputs are divided by it, so that its confidence is about its accuracy (Guo et al. 2017); that
         changes no prediction.
@@ -231,13 +194,9 @@ class SpectrogramCNN(_Network):
         ResNet.
     freeze : int, optional
         Number of frozen blocks; all but the last one where not given.
-    dropout, epochs, batch_size, learning_rate, weight_decay, temperature, validation, random_state
-        As for `SegmentCNN`.
 
-    Attributes
-    ----------
-    classes_, network_, history_, held_out_, temperature_
-        As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
+    The other parameters and the attributes are those of `SegmentCNN`; the network's convolutional parts are `block_1`,
+    `block_2`, …
     """
 
     weights: str = "keyword-cnn"
@@ -250,9 +209,8 @@ class SpectrogramCNN(_Network):
         network = self._build(X.shape[1])
         network[0] = networks.Standardise(mean, std)
         blocks = [i for i, (name, _) in enumerate(network.named_children()) if name.startswith("block_")]
-        freeze = self.freeze
-        if freeze is None:
-            freeze = 0 if self.weights == "random" else len(blocks) - 1
+        default = 0 if self.weights == "random" else len(blocks) - 1
+        freeze = default if self.freeze is None else self.freeze
         if not 0 <= freeze <= len(blocks):
             raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
         if freeze == 0:
@@ -265,9 +223,8 @@ class SpectrogramCNN(_Network):
         if self.weights == "random":
             return networks.keyword_network(n_classes, mels=mels, dropout=self.dropout)
         if self.weights == "keyword-cnn":
-            network = networks.load_keyword_network(networks.WEIGHTS / self.weights, n_classes, dropout=self.dropout)
-            if len(network.get_buffer("standardise.shift")) != mels:
+            if mels != 64:
                 raise SerError(f"keyword-cnn wants spectrograms of 64 mel bands, not {mels}: see features.log_mel.")
-            return network
+            return networks.load_keyword_network(n_classes, dropout=self.dropout)
         name = "microsoft/resnet-18" if self.weights == "resnet18" else self.weights
         return networks.resnet_network(name, n_classes, mels=mels, dropout=self.dropout)

@@ -10,9 +10,8 @@ the height give the same sums, but the library's inner loop runs along the width
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -96,7 +95,7 @@ class ToImage(nn.Module):
 class AddChannels(nn.Module):
     """Turn a spectrogram into an image of several equal channels."""
 
-    def __init__(self, channels: int = 1):
+    def __init__(self, channels: int):
         super().__init__()
         self.channels = channels
 
@@ -150,24 +149,12 @@ def segment_network(
     masking: float,
     convolutions: bool = True,
 ) -> nn.Sequential:
-    """The segment CNN.
+    """The segment CNN: `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
 
-    Parameters
-    ----------
-    mean, std : Tensor, shape=(dims,)
-        Statistics of the training rows.
-    n_classes : int
-    width, dropout, masking, convolutions
-        As for `SegmentCNN`.
-
-    Returns
-    -------
-    Sequential
-        `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
+    `mean` and `std`, shape `(dims,)`, are statistics of the training rows; the options are those of `SegmentCNN`.
     """
     layers: dict[str, nn.Module] = {"pair": PairFrames(), "standardise": Standardise(mean, std)}
-    layers["mask"] = Mask(masking)
-    layers["image"] = ToImage()
+    layers |= {"mask": Mask(masking), "image": ToImage()}
     if convolutions:
         layers["project"] = _convolution(mean.shape[-1], width, (1, 1))
         layers["convolve_1"] = _convolution(width, width, (1, 5), pool=(1, 2))
@@ -179,7 +166,7 @@ def segment_network(
 
 
 def _spectrogram_network(
-    blocks: Sequence[nn.Module], inputs: int, outputs: int, n_classes: int, *, mels: int, dropout: float
+    blocks: Iterable[nn.Module], inputs: int, outputs: int, n_classes: int, *, mels: int, dropout: float
 ) -> nn.Sequential:
     """Convolutional blocks from `inputs` to `outputs` channels, and the layers around them."""
     standardise = Standardise(torch.zeros(mels, 1), torch.ones(mels, 1))
@@ -191,98 +178,53 @@ def _spectrogram_network(
     return _sequential(layers)
 
 
-def keyword_network(
-    n_classes: int, *, mels: int = 64, channels: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.3
-) -> nn.Sequential:
-    """The small spectrogram CNN: four convolutions that each halve mels and frames, then mean and standard deviation.
+def keyword_network(n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
+    """The small spectrogram CNN: `(n, mels, frames)` → `(n, n_classes)`.
 
-    Parameters
-    ----------
-    n_classes : int
-    mels : int
-        Mel bands of the spectrograms.
-    channels : sequence of int
-        Channels of the blocks.
-    dropout : float
-        Share of the pooled values set to zero in training.
-
-    Returns
-    -------
-    Sequential
-        `(n, mels, frames)` → `(n, n_classes)`; its convolutional parts are named `block_1`, `block_2`, …
+    Four convolutions, named `block_1`, `block_2`, …, each halve mels and frames; mean and standard deviation over all
+    positions follow.
     """
-    sizes = zip((1, *channels[:-1]), channels, strict=True)
-    blocks = [_convolution(inputs, outputs, (3, 3), stride=2) for inputs, outputs in sizes]
-    return _spectrogram_network(blocks, 1, channels[-1], n_classes, mels=mels, dropout=dropout)
+    channels = ((1, 16), (16, 32), (32, 64), (64, 128))
+    blocks = [_convolution(inputs, outputs, (3, 3), stride=2) for inputs, outputs in channels]
+    return _spectrogram_network(blocks, 1, 128, n_classes, mels=mels, dropout=dropout)
 
 
 def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
-    """An ImageNet ResNet on spectrograms as three equal colour channels.
+    """An ImageNet ResNet on spectrograms as three equal colour channels: `(n, mels, frames)` → `(n, n_classes)`.
 
-    Parameters
-    ----------
-    name : str
-        Local folder or hub name of a ResNet in transformers' format, e.g. `microsoft/resnet-18`.
-    n_classes, mels, dropout
-        As for `keyword_network`.
-
-    Returns
-    -------
-    Sequential
-        `(n, mels, frames)` → `(n, n_classes)`, convolutional parts named `block_1` (the stem), `block_2`, …
+    `name` is a local folder or hub name in transformers' format, e.g. `microsoft/resnet-18`. Its parts are named `block_1`
+    (the stem), `block_2`, …
 
     Raises
     ------
     SerError
         If the model cannot be had, or is not a ResNet.
     """
-    from transformers import ResNetConfig, ResNetModel
+    from transformers import AutoModel
 
     try:
-        config, _ = ResNetConfig.get_config_dict(name)
-        if not config:  # an empty folder, or nothing in the hub's cache
-            raise OSError(f"no config.json in {name}")
-        if config.get("model_type") != "resnet":
-            raise SerError(f"{name} is a {config.get('model_type')} model, not a ResNet: give weights=… of one.")
         with encoders.quiet():  # it reports that the ImageNet head is not used
-            body = ResNetModel.from_pretrained(name)
-    except SerError:
-        raise
+            body = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise SerError(
             f"ResNet weights {name!r} are neither a local folder nor to be had from the Hugging Face hub: "
             f"connect once, or give a folder with config.json and model.safetensors."
         ) from error
-    blocks, inputs = [body.embedder, *body.encoder.stages], body.config.num_channels
-    outputs = body.config.hidden_sizes[-1]  # type: ignore[index]  # None is allowed, but no ResNet has it
-    return _spectrogram_network(blocks, inputs, outputs, n_classes, mels=mels, dropout=dropout)
+    if body.config.model_type != "resnet":
+        raise SerError(f"{name} is a {body.config.model_type} model, not a ResNet: give weights=… of one.")
+    blocks = [body.embedder, *body.encoder.stages]
+    sizes = body.config.num_channels, body.config.hidden_sizes[-1]
+    return _spectrogram_network(blocks, *sizes, n_classes, mels=mels, dropout=dropout)
 
 
-def load_keyword_network(folder: Path, n_classes: int, *, dropout: float = 0.3) -> nn.Sequential:
-    """The spectrogram CNN with committed weights and a new, untrained last layer for `n_classes`.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds `config.json` and `model.safetensors` (see the README there).
-    n_classes, dropout
-        As for `keyword_network`.
-
-    Raises
-    ------
-    SerError
-        If weights and `config.json` do not fit each other.
-    """
+def load_keyword_network(n_classes: int, *, dropout: float = 0.3) -> nn.Sequential:
+    """The `keyword_network` with the committed weights and a new, untrained last layer for `n_classes`."""
     from safetensors.torch import load_file
 
-    config = json.loads((folder / "config.json").read_text())
-    network = keyword_network(n_classes, mels=config["mels"], channels=tuple(config["channels"]), dropout=dropout)
-    stored = load_file(folder / "model.safetensors")
-    state = {name: value.float() for name, value in stored.items() if not name.startswith("classify.")}
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    wrong = [n for n in missing if not n.startswith("classify.") and "num_batches_tracked" not in n]
-    if wrong or unexpected:
-        raise SerError(f"{folder} does not hold the weights that its config.json describes: restore both files.")
+    network = keyword_network(n_classes, dropout=dropout)
+    stored = load_file(WEIGHTS / "keyword-cnn" / "model.safetensors")
+    pretrained = {name: value.float() for name, value in stored.items() if not name.startswith("classify.")}
+    network.load_state_dict(network.state_dict() | pretrained)
     return network
 
 
@@ -307,13 +249,7 @@ def receptive_field(network: nn.Module) -> int:
 
 
 def layer_table(network: nn.Sequential, shape: tuple[int, ...]) -> pd.DataFrame:
-    """Describe each layer of a network: its output, size, work and receptive field.
-
-    Parameters
-    ----------
-    network : Sequential
-    shape : tuple of int
-        Shape of one row, e.g. `(49, 256)`.
+    """Describe each layer of a network for one row of `shape`, such as `(49, 256)`.
 
     Returns
     -------

@@ -178,7 +178,7 @@ def test_every_kind_of_features_has_the_same_bytes_from_a_cluster(
         assert computed_by_workers(two_workers) > before + 1, "several parts"
         assert bytes_of_array(tmp_path / name / "there") == bytes_of_array(tmp_path / name / "here"), name
         (folder,) = (tmp_path / name / "there").glob("*-*/")
-        assert sorted(path.name for path in folder.iterdir()) == ["array.npy", "index.json", "lock"]
+        assert sorted(path.name for path in folder.iterdir()) == ["array.npy", "lock"]
 
 
 @pytest.mark.slow
