@@ -295,7 +295,8 @@ def _draw(file: Path, said, target: Path) -> None:
     if said.seconds > 600:
         raise SerError(f"{file} lasts {said.seconds / 60:.0f} min; --plot draws at most 10: cut it, or use --timeline")
     plots.use_style()
-    title = f"{file.name} · {said.decision() or 'undecided'}"
+    name = file.name.encode(errors="replace").decode()  # fonts have no bytes that are not UTF-8
+    title = f"{name} · {said.decision() or 'undecided'}"
     figure = plots.timeline(audio.read(file), audio.SAMPLE_RATE, said.timeline, title=title)
     with replacing(target) as temporary:
         figure.savefig(temporary, dpi=130)

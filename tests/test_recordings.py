@@ -292,7 +292,7 @@ def test_a_gender_that_changes_and_words_for_none_are_said(tmp_path):
 def test_as_many_files_as_a_corpus_has_are_looked_at_without_keeping_them_open(tmp_path):
     for name, content in (("a.wav", sound()), ("b.wav", stated(sound(), 0))):
         (tmp_path / name).write_bytes(content)
-    kept = corpora.examine(tmp_path / "a.wav"), table._looked_at(str(tmp_path / "b.wav"), True)
+    kept = corpora.survey(corpora.examine(tmp_path / "a.wav")), table._looked_at(str(tmp_path / "b.wav"), True)
     held = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     assert kept and not any(name.startswith(str(tmp_path)) for name in held)
 
@@ -407,6 +407,13 @@ def test_the_ending_of_a_picture_is_checked_before_anything_is_judged(folder, tm
     (tmp_path / "a.wav").write_bytes(sound())
     line = refused(capsys, "predict", tmp_path / "a.wav", "--model", folder, "--plot", tmp_path / picture)
     assert picture in line and ".png, .pdf" in line and not (tmp_path / picture).exists()
+
+
+def test_a_recording_whose_name_is_not_utf_8_is_drawn(folder, tmp_path, capsys):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    Path(path).write_bytes(sound())
+    assert cli.main(["predict", path, "--model", str(folder), "--plot", str(tmp_path / "p.png")]) == 0
+    assert (tmp_path / "p.png").stat().st_size > 5000
 
 
 def changed(**entries):

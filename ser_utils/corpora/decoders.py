@@ -164,8 +164,8 @@ def by_libsndfile(path: str | Path, content: _Bytes) -> Sound | None:
             return soundfile.SoundFile(source)
 
     try:
-        with opened() as file:
-            rate, frames = file.samplerate, file.frames
+        fresh = [opened()]  # read by whom asks first: opening an Ogg file takes as long as decoding a short one
+        rate, frames = fresh[0].samplerate, fresh[0].frames
     except (soundfile.SoundFileError, OSError, ValueError):
         return None
     promised = frames if 0 < frames < 1 << 48 else None  # a FLAC stream may say nothing
@@ -180,21 +180,22 @@ def by_libsndfile(path: str | Path, content: _Bytes) -> Sound | None:
 
     def chunks(first: int) -> Iterator[np.ndarray]:
         for size in (_BLOCK, _SMALL):
-            with opened() as file:
+            with fresh.pop() if fresh else opened() as file:
                 # MP3 and Vorbis decode the first samples after a jump wrongly; GSM cannot jump.
                 begin = max(0, first - rate // 2) if size == _BLOCK and file.seekable() else 0
                 try:
                     at = file.seek(begin) if begin else 0
                     file.seekable = bool  # type: ignore[assignment]  # False: seeking after a read fails early in a damaged FLAC
-                    while True:
+                    while at < frames:
                         with quiet():
-                            block = file.read(size, dtype="float32", always_2d=True)
+                            block = file.read(min(size, frames - at), dtype="float32", always_2d=True)
                         at += len(block)
                         if not len(block):
                             return
                         if at > first:
                             yield block[max(0, len(block) - (at - first)) :]
                             first = at
+                    return
                 except soundfile.SoundFileError:
                     continue  # damaged from here on: read again, less at once
 

@@ -34,6 +34,8 @@ class Contents:
     sound : Sound
     frames : int
         Samples that are there.
+    finite : bool
+        All samples are numbers.
     channel : int or None
         The channel to take instead of the mean of all, where they cancel each other.
     full_scale : float
@@ -46,6 +48,7 @@ class Contents:
 
     sound: Sound
     frames: int
+    finite: bool
     channel: int | None
     full_scale: float
     damage: str
@@ -53,7 +56,7 @@ class Contents:
 
     def mono(self, block: np.ndarray) -> np.ndarray:
         """One channel, nominally within -1 and 1, of samples as stored."""
-        block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+        block = block if self.finite else np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
         mixed = block.mean(axis=1) if self.channel is None else np.ascontiguousarray(block[:, self.channel])
         return mixed if self.full_scale == 1 else mixed / np.float32(self.full_scale)
 
@@ -104,7 +107,7 @@ def survey(sound: Sound, blocks: Iterable[np.ndarray] | None = None, *, whole: b
     if peak > _LOUD:
         full_scale = float(next((full for full in _FULL_SCALES if peak < 1.5 * full), peak))
         remarks.append(f"holds floats of up to {peak:.0f} instead of 1; they are divided by {full_scale:.0f}")
-    return Contents(sound, frames, channel, full_scale, damage, (*remarks, damage) if damage else tuple(remarks))
+    return Contents(sound, frames, finite, channel, full_scale, damage, (*remarks, damage) if damage else tuple(remarks))
 
 
 def has_pyav() -> bool:
