@@ -86,26 +86,23 @@ def cross_validate(
     takes_groups = "groups" in inspect.signature(estimator.fit).parameters
 
     jobs = []
-    for seed, number in itertools.product(seeds, np.unique(fold)):
+    for run, number in itertools.product(range(len(seeds)), np.unique(fold)):
         train = np.flatnonzero(training_rows(fold, number, rows, text_disjoint))
         test = np.flatnonzero(fold == number)
         seeded = clone(estimator)
-        seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
-        jobs.append((seed, number, seeded, train, test))
+        random = [name for name in seeded.get_params() if name.split("__")[-1] == "random_state"]
+        seeded.set_params(**dict.fromkeys(random, seeds[run]))
+        groups = speaker[train] if takes_groups else None
+        jobs.append(partial(_judge, run=run, train=train, test=test, estimator=seeded, y=emotion[train], groups=groups))
 
-    constant = {"y": emotion, "groups": speaker if takes_groups else None, "names": names}
-    finished = features.run(
-        [partial(_run_job, job=job, **constant) for job in jobs], X, n_jobs=min(n_jobs, len(jobs)) if n_jobs > 0 else n_jobs
-    )
-    probabilities = dict(tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress))
-
+    finished = features.run(jobs, X, n_jobs=min(n_jobs, len(jobs)) if n_jobs > 0 else n_jobs)
+    values = np.zeros((len(seeds), len(segments), len(names)))
+    for run, test, judged in tqdm(finished, total=len(jobs), desc=system, unit="fold", disable=not progress):
+        values[run, test] = judged.reindex(columns=names, fill_value=0.0)
     base = pd.DataFrame({
-        "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "start": segments["start"].to_numpy(dtype=float),
-        "end": segments["end"].to_numpy(dtype=float), "speaker": speaker, "emotion": emotion,
+        "fold": fold.astype(np.int64), "clip": rows["clip"].to_numpy(), "speaker": speaker, "emotion": emotion,
+        "start": segments["start"].to_numpy(dtype=float), "end": segments["end"].to_numpy(dtype=float),
     })  # fmt: skip
-    values = np.zeros((len(seeds), len(base), len(names)))
-    for seed, number, _, _, test in jobs:
-        values[list(seeds).index(seed), test] = probabilities[seed, number]
     result = pd.concat([base.assign(seed=int(seed), system=system) for seed in seeds], ignore_index=True)
     result[names] = values.reshape(-1, len(names))
     return validate(result[["system", "seed", "fold", "clip", "start", "end", "speaker", "emotion", *names]])
@@ -122,13 +119,10 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
 
 
-def _run_job(X, *, y, groups, names, job):
-    """Train on some rows and predict others: `(seed, fold), probabilities`."""
-    seed, number, estimator, train, test = job
+def _judge(X, *, run, train, test, estimator, y, groups):
+    """Train on some rows and predict others: the number of the run, the rows predicted, and their probabilities."""
     with features.one_thread():
-        estimator.fit(X[train], y[train], **({} if groups is None else {"groups": groups[train]}))
-        judged = estimator.predict_proba(X[test])
+        estimator.fit(X[train], y, **({} if groups is None else {"groups": groups}))
+        judged = pd.DataFrame(estimator.predict_proba(X[test]), columns=estimator.classes_)
     features.give_back_memory()  # or each process keeps the largest of its trainings
-    probabilities = np.zeros((len(test), len(names)))
-    probabilities[:, [names.index(name) for name in estimator.classes_]] = judged
-    return (seed, number), probabilities
+    return run, test, judged

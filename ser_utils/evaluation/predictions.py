@@ -100,10 +100,7 @@ def pool(probabilities: np.ndarray, groups: np.ndarray | None = None) -> np.ndar
 def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
     """Pool the segments of each clip (see `pool`); a table at clip level stays as it is.
 
-    Returns
-    -------
-    DataFrame
-        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS` and the emotions.
+    The result has one row for each system, seed and clip, in the order of first appearance.
     """
     validate(predictions)
     names = emotions_of(predictions)
@@ -117,10 +114,7 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return validated predictions at `level`, "clip" (pooled by `to_clips`) or "segment".
-
-    Raises SerError if `validate` refuses the table, the level is unknown, or a table of clips is asked for segments.
-    """
+    """Validated predictions per "clip" (see `to_clips`) or "segment"; SerError if the table has no such level."""
     if level == "clip":
         return to_clips(predictions)
     if level != "segment":
@@ -160,14 +154,9 @@ def codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def counts(predictions: pd.DataFrame, unit: str = "speaker") -> tuple[np.ndarray, pd.Index]:
-    """Confusion counts of one system's validated predictions per seed and unit.
+    """Confusion counts of one system's validated predictions per seed and unit, and the sorted values of column `unit`.
 
-    Returns
-    -------
-    float array, shape=(seeds, units, emotions, emotions)
-        True emotion by predicted emotion.
-    Index
-        The values of column `unit`, sorted.
+    The counts are floats of shape `(seeds, units, emotions, emotions)`, true emotion by predicted emotion.
     """
     units, names = pd.factorize(predictions[unit], sort=True)
     seeds, seed_names = pd.factorize(predictions["seed"], sort=True)

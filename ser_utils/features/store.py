@@ -100,10 +100,10 @@ def stored(
 ) -> np.memmap:
     """Return an array from the cache, read-only; compute what is missing of it first.
 
-    `kind` and `settings` are all that the numbers depend on besides audio and segments. `row_shape` and `dtype` are those
-    of one segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`, `path`) and
-    segments, and returns their features; it is sent to other processes. Rows of one of the `groups` are computed together.
-    `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
+    `kind` and `settings` are all that the numbers depend on besides audio and segments. `row_shape` and `dtype` are
+    those of one segment's features, `samples` the lengths of the segments. `compute` takes a clips table (`clip`,
+    `path`) and segments, and returns their features; it is sent to other processes. Rows of one of the `groups` are
+    computed together. `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def stored(
             raise
         size = 2 * np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
         raise SerError(
-            f"no room for features in {cache} ({size:.2g} GB): free some or give another cache folder; what is done is kept."
+            f"no room for features in {cache} ({size:.2g} GB): free some or give another folder; what is done is kept."
         ) from error
 
 
@@ -196,7 +196,7 @@ def _write_part(file: Path, dtype: np.dtype, seconds: float, compute: Callable, 
     return seconds
 
 
-def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable[tuple[np.ndarray, ...]]) -> None:
     """Write pieces of an array (numbers of rows, their values) as a .npy file.
 
     Neither `np.save` nor a memory map says that the disk is full.
@@ -217,10 +217,10 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
     """Address of an array: a hash of all that it depends on."""
     paths = dict(zip(clips["clip"], clips["path"], strict=True))
     names = segments["clip"].tolist()
-    missing = next((name for name in names if name not in paths), None)
-    if missing is not None:
-        raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
-    contents = dict(zip(dict.fromkeys(names), content_hashes([paths[n] for n in dict.fromkeys(names)], cache), strict=True))
+    distinct = list(dict.fromkeys(names))
+    if missing := [name for name in distinct if name not in paths]:
+        raise SerError(f"segments name the clip {missing[0]}, which the clips table does not hold.")
+    contents = dict(zip(distinct, content_hashes([paths[name] for name in distinct], cache), strict=True))
     code = {"code_version": CODE_VERSION, "part": [*_PART_SECONDS, _PARTS, _PART_BYTES]}  # files have numbers of parts
     code["versions"] = {name: metadata.version(name) for name in _COMPUTE}
     digest = hashlib.sha256(json.dumps({**identity, **code}, sort_keys=True).encode())
@@ -230,13 +230,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
 
 
 def content_hashes(paths: list[str], cache: Path) -> list[str]:
-    """Hash the content of files, remembered in `cache` as long as a file's size and times stay the same.
-
-    Raises
-    ------
-    SerError
-        If a file does not exist.
-    """
+    """Hash files, remembered in `cache` as long as size and times stay the same; SerError if a file does not exist."""
     store = cache / "audio-hashes.json"
     try:
         known = json.loads(store.read_text(encoding="utf-8"))
