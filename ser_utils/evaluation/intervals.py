@@ -67,10 +67,7 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
 def confusions_by_unit(
     units: np.ndarray, true: np.ndarray, predicted: np.ndarray, n_units: int, n_classes: int
 ) -> np.ndarray:
-    """Count confusions per unit, as floats of `shape=(n_units, n_classes, n_classes)`.
-
-    `units`, `true` and `predicted` are numbers of the unit, the true and the predicted class of each example.
-    """
+    """Count confusions of examples, given as numbers, per unit: floats of `shape=(n_units, n_classes, n_classes)`."""
     shape = (n_units, n_classes, n_classes)
     cells = np.ravel_multi_index((units, true, predicted), shape)
     return np.bincount(cells, minlength=np.prod(shape)).reshape(shape).astype(float)
@@ -144,7 +141,7 @@ def interval(
         "expanded" is the bootstrap percentile interval with quantiles moved outwards for few units (Hesterberg 2015).
         In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR, and the true difference of two
         systems, in 92 to 96 %. With 9 speakers "percentile" covers 88 to 90 %, and "t" (Student's t on the jackknife's
-        standard error) 92 to 95 % with wider intervals. A test repeats the simulation.
+        standard error) 92 to 95 % with wider intervals. A test repeats the simulation. Others are a ValueError.
 
     Returns
     -------
@@ -152,11 +149,6 @@ def interval(
         `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone: its
         variation is unknown. A resample without a class counts for UAR and macro-F1 with its other classes, and not for
         the recall of that class.
-
-    Raises
-    ------
-    ValueError
-        If the method is unknown.
 
     Examples
     --------

@@ -58,7 +58,7 @@ def scores(
     level : {"clip", "segment"}
     unit : {"speaker", "clip"}
         What is resampled. "clip" gives intervals that are too narrow, as clips of one speaker are not independent.
-    method : str
+    method, resamples
         See `interval`.
 
     Returns
@@ -129,7 +129,8 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     Parameters
     ----------
     by : str or Series
-        A column of `predictions`, or a value per clip (index `clip`). Clips without a value are left out.
+        A column of `predictions`, or a value per clip (index `clip`). Clips without a value are left out; SerError if
+        no clip has one.
     **options
         As for `scores`. One speaker has no speakers to resample: use `unit="clip"` with `by="speaker"`.
 
@@ -137,11 +138,6 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     -------
     DataFrame
         As from `scores`, with a column `group` after `system`. UAR of a group averages the emotions that occur in it.
-
-    Raises
-    ------
-    SerError
-        If no clip has a group.
     """
     group = predictions[by] if isinstance(by, str) else predictions["clip"].map(by)
     if group.isna().all():
@@ -240,6 +236,6 @@ def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
     if len(odd):
         names = ", ".join(map(str, odd[key].iloc[0]))
         raise SerError(
-            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or emotion "
-            f"there, {names} among them: compare systems on the same {level}s of one clips table"
+            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or "
+            f"emotion, {names} among them: compare systems on the same {level}s of one clips table"
         )

@@ -71,9 +71,10 @@ def extract(
     samples = _samples(segments)
     if bins is None and np.ptp(samples):
         bins = WHOLE_CLIP_BINS
+    frames = bins or encoder.frames(int(samples[0]))
     return stored(
         "frames", {**_settings(encoder, wanted), "bins": bins}, clips, segments,
-        row_shape=_row_shape(encoder, wanted, bins or encoder.frames(int(samples[0]))), dtype="float16", samples=samples,
+        row_shape=_row_shape(encoder, wanted, frames), dtype="float16", samples=samples,
         compute=partial(_frames, transform=partial(_encode, encoder=encoder, layers=wanted), bins=bins),
         cache=cache, progress=f"{encoder.name}, layer {', '.join(map(str, wanted))}" if progress else None,
     )  # fmt: skip
@@ -106,23 +107,12 @@ def crop_from_whole(
 ) -> np.memmap:
     """Cut the frames of segments out of their whole clip's frames.
 
-    **This leaks.** Through the encoder's attention every frame depends on the whole clip, and so on what lies outside of
-    its segment. Notebook 05 measures how much that raises the scores of short segments; use `extract` for anything else.
+    **This leaks.** Through the encoder's attention every frame depends on the whole clip, and so on what lies outside
+    of its segment. Notebook 05 measures how much that raises the scores of short segments; use `extract` for anything
+    else.
 
-    Parameters
-    ----------
-    clips, segments, encoder, layers, cache, progress
-        As for `extract`; the segments have one length. A clip shorter than a segment is repeated first, as there.
-
-    Returns
-    -------
-    memmap, float16
-        Of the shape that `extract` gives for the same segments.
-
-    Raises
-    ------
-    SerError
-        If segments differ in length.
+    Parameters and result are those of `extract`; a clip shorter than a segment is repeated first, as there. SerError if
+    segments differ in length.
     """
     wanted = encoder.check_layers(layers)
     samples = _samples(segments)
@@ -160,12 +150,7 @@ def _rows_by_clip(segments: pd.DataFrame) -> dict[str, np.ndarray]:
 def log_mel(
     clips: pd.DataFrame, segments: pd.DataFrame, *, cache: str | Path | None = None, progress: bool = True
 ) -> np.memmap:
-    """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`.
-
-    Parameters
-    ----------
-    clips, segments, cache, progress
-        As for `extract`.
+    """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`, and `extract` for the parameters.
 
     Returns
     -------
@@ -182,7 +167,8 @@ def log_mel(
 
 
 def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
-    return _frames(clips, segments, transform=lambda waves: mel_spectrogram(waves).swapaxes(1, 2), bins=bins).swapaxes(1, 2)
+    frames = _frames(clips, segments, transform=lambda waves: mel_spectrogram(waves).swapaxes(1, 2), bins=bins)
+    return frames.swapaxes(1, 2)
 
 
 def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:
@@ -226,12 +212,7 @@ def functionals(
     A segment shorter than half a second is repeated up to that length, since openSMILE needs some frames. Functionals
     that are not defined, such as those of voiced stretches in silence, are 0; infinite ones become the largest float32.
 
-    Parameters
-    ----------
-    clips, segments, cache, progress
-        As for `extract`.
-    n_jobs : int
-        Processes.
+    The work is done by `n_jobs` processes; the other parameters are those of `extract`.
 
     Returns
     -------

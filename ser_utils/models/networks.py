@@ -192,8 +192,8 @@ def keyword_network(n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> 
 def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
     """An ImageNet ResNet on spectrograms as three equal colour channels: `(n, mels, frames)` → `(n, n_classes)`.
 
-    `name` is a local folder or hub name in transformers' format, e.g. `microsoft/resnet-18`. Its parts are named `block_1`
-    (the stem), `block_2`, …
+    `name` is a local folder or hub name in transformers' format, e.g. `microsoft/resnet-18`. Its convolutional parts
+    are named `block_1` (the stem), `block_2`, …
 
     Raises
     ------

@@ -33,12 +33,7 @@ def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[
     Returns
     -------
     mean, std : Tensor, float32
-        Of the shape of one row of `X`, with length 1 along the other `axes`.
-
-    Raises
-    ------
-    SerError
-        If a value is NaN or infinite.
+        Of the shape of one row of `X`, with length 1 along the other `axes`. SerError if a value is NaN or infinite.
     """
     pieces = [rows[start : start + 64] for start in range(0, len(rows), 64)]
 
