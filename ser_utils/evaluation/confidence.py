@@ -159,7 +159,12 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `system, coverage, risk`: fraction of clips decided, most confident first, and fraction of those that are wrong
         (mean over the orders of equal confidences); mean over seeds, one row per clip. The mean of `risk` is the area
-        under it. SerError if a system has another number of clips with another seed.
+        under it.
+
+    Raises
+    ------
+    SerError
+        If a system has another number of clips with another seed.
     """
     parts = []
     for system, own in to_clips(predictions).groupby("system", sort=False):

@@ -141,7 +141,7 @@ def interval(
         "expanded" is the bootstrap percentile interval with quantiles moved outwards for few units (Hesterberg 2015).
         In 500 simulated trials each with 9, 24 and 87 speakers it covers the true UAR, and the true difference of two
         systems, in 92 to 96 %. With 9 speakers "percentile" covers 88 to 90 %, and "t" (Student's t on the jackknife's
-        standard error) 92 to 95 % with wider intervals. A test repeats the simulation. Others are a ValueError.
+        standard error) 92 to 95 % with wider intervals. A test repeats the simulation.
 
     Returns
     -------
@@ -149,6 +149,11 @@ def interval(
         `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone: its
         variation is unknown. A resample without a class counts for UAR and macro-F1 with its other classes, and not for
         the recall of that class.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
 
     Examples
     --------

@@ -129,8 +129,7 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     Parameters
     ----------
     by : str or Series
-        A column of `predictions`, or a value per clip (index `clip`). Clips without a value are left out; SerError if
-        no clip has one.
+        A column of `predictions`, or a value per clip (index `clip`). Clips without a value are left out.
     **options
         As for `scores`. One speaker has no speakers to resample: use `unit="clip"` with `by="speaker"`.
 
@@ -138,6 +137,11 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
     -------
     DataFrame
         As from `scores`, with a column `group` after `system`. UAR of a group averages the emotions that occur in it.
+
+    Raises
+    ------
+    SerError
+        If no clip has a group.
     """
     group = predictions[by] if isinstance(by, str) else predictions["clip"].map(by)
     if group.isna().all():

@@ -13,8 +13,15 @@ def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000
     """Recall of speakers by a linear probe, on clips outside its training rows.
 
     The four folds are stratified by speaker; where texts are known and each is spoken more than once, all clips of a
-    text are in one fold, so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are
-    left out. X has the shape `(clips, dims)`; row i belongs to row i of the clips table.
+    text are in one fold, so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are left
+    out.
+
+    Parameters
+    ----------
+    X : ndarray, shape=(clips, dims)
+        Row i belongs to row i of `clips`.
+    clips : DataFrame
+        A clips table.
 
     Returns
     -------

@@ -47,7 +47,13 @@ def named() -> str:
 
 
 def connect(address: str) -> Client:
-    """Connect to a scheduler; SerError if Dask is missing, nobody answers within `TIMEOUT`, or it has no worker."""
+    """Connect to a scheduler that has workers.
+
+    Raises
+    ------
+    SerError
+        If Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
+    """
     try:
         from distributed import Client
     except ImportError:

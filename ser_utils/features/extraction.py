@@ -107,12 +107,23 @@ def crop_from_whole(
 ) -> np.memmap:
     """Cut the frames of segments out of their whole clip's frames.
 
-    **This leaks.** Through the encoder's attention every frame depends on the whole clip, and so on what lies outside
-    of its segment. Notebook 05 measures how much that raises the scores of short segments; use `extract` for anything
-    else.
+    **This leaks.** Through the encoder's attention every frame depends on the whole clip, and so on what lies outside of
+    its segment. Notebook 05 measures how much that raises the scores of short segments; use `extract` for anything else.
 
-    Parameters and result are those of `extract`; a clip shorter than a segment is repeated first, as there. SerError if
-    segments differ in length.
+    Parameters
+    ----------
+    clips, segments, encoder, layers, cache, progress
+        As for `extract`; the segments have one length. A clip shorter than a segment is repeated first, as there.
+
+    Returns
+    -------
+    memmap, float16
+        Of the shape that `extract` gives for the same segments.
+
+    Raises
+    ------
+    SerError
+        If segments differ in length.
     """
     wanted = encoder.check_layers(layers)
     samples = _samples(segments)
@@ -150,7 +161,12 @@ def _rows_by_clip(segments: pd.DataFrame) -> dict[str, np.ndarray]:
 def log_mel(
     clips: pd.DataFrame, segments: pd.DataFrame, *, cache: str | Path | None = None, progress: bool = True
 ) -> np.memmap:
-    """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`, and `extract` for the parameters.
+    """Compute the log-mel spectrogram of every segment; see `mel_spectrogram`.
+
+    Parameters
+    ----------
+    clips, segments, cache, progress
+        As for `extract`.
 
     Returns
     -------
@@ -212,7 +228,12 @@ def functionals(
     A segment shorter than half a second is repeated up to that length, since openSMILE needs some frames. Functionals
     that are not defined, such as those of voiced stretches in silence, are 0; infinite ones become the largest float32.
 
-    The work is done by `n_jobs` processes; the other parameters are those of `extract`.
+    Parameters
+    ----------
+    clips, segments, cache, progress
+        As for `extract`.
+    n_jobs : int
+        Processes.
 
     Returns
     -------

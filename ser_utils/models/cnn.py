@@ -194,9 +194,13 @@ class SpectrogramCNN(_Network):
         ResNet.
     freeze : int, optional
         Number of frozen blocks; all but the last one where not given.
+    dropout, epochs, batch_size, learning_rate, weight_decay, temperature, validation, random_state
+        As for `SegmentCNN`.
 
-    The other parameters and the attributes are those of `SegmentCNN`; the network's convolutional parts are `block_1`,
-    `block_2`, …
+    Attributes
+    ----------
+    classes_, network_, history_, held_out_, temperature_
+        As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
     """
 
     weights: str = "keyword-cnn"

@@ -82,7 +82,13 @@ class SVM(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> SVM:
         """Choose whitening, kernel and penalty, then fit on all rows.
 
-        X has the shape `(n, dims)`; `y` are the classes of the rows, `groups` their speakers.
+        Parameters
+        ----------
+        X : array-like, shape=(n, dims)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
@@ -178,7 +184,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     """
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> LinearProbe:
-        """Fit on X of shape `(n, dims)` and classes `y`; `groups` are not used, since there is nothing to choose."""
+        """Fit on all rows.
+
+        Parameters
+        ----------
+        X : array-like, shape=(n, dims)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, optional
+            Speakers; not used, since there is nothing to choose.
+        """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
         equal = np.full(len(self.classes_), 1 / len(self.classes_))
