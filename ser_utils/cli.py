@@ -260,7 +260,8 @@ def _predict(options: argparse.Namespace) -> int:
         raise SerError(f"--plot {options.plot} ends with '{ending}': choose one of {', '.join(_PICTURES)}")
     model = recognizer.EmotionRecognizer.from_pretrained(options.model)
     about = model.config["training"]
-    print(f"trained on {about['corpus']}, {about['speakers']} speakers. {recognizer.MEANING}", file=sys.stderr)
+    card = f" Robustness: {Path(options.model, 'README.md')}." if "robustness" in model.config else ""
+    print(f"trained on {about['corpus']}, {about['speakers']} speakers. {recognizer.MEANING}{card}", file=sys.stderr)
     width, results, failed = max(len(str(file)) for file in files), [], 0
     for file in files:
         try:

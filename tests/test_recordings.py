@@ -18,7 +18,7 @@ import soundfile
 from small import one_line, refused
 
 from ser_utils import SerError, analysis, audio, cli, corpora, encoders, pretraining, recognizer
-from ser_utils.corpora import decoding
+from ser_utils.corpora import decoding, table
 
 RATE, SECONDS = 16_000, 1.5
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
@@ -286,6 +286,15 @@ def test_a_gender_that_changes_and_words_for_none_are_said(tmp_path):
     clips, warned = caught(corpora.load, table)
     assert "x has more than one gender" in warned
     assert any("'divers'" in note and "gender" in note for note in clips.attrs["notes"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")
+def test_as_many_files_as_a_corpus_has_are_looked_at_without_keeping_them_open(tmp_path):
+    for name, content in (("a.wav", sound()), ("b.wav", stated(sound(), 0))):
+        (tmp_path / name).write_bytes(content)
+    kept = corpora.examine(tmp_path / "a.wav"), table._looked_at(str(tmp_path / "b.wav"), True)
+    held = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert kept and not any(name.startswith(str(tmp_path)) for name in held)
 
 
 def test_a_file_name_that_is_not_utf_8_does_not_stop_a_corpus(tmp_path):

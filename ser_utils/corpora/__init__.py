@@ -10,10 +10,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Archive", "CORPORA", "TABLE_ENDINGS", "announcement", "card", "default_folder", "is_table", "label",
             "read_cards", "slug",
         ],  # fmt: skip
-        "decoding": ["Contents", "HIGHEST_RATE", "LOWEST_RATE", "Sound", "check_rate", "examine", "survey"],
+        "decoding": ["Contents", "HIGHEST_RATE", "LOWEST_RATE", "check_rate", "examine", "survey"],
         "fetching": ["fetch"],
         "parsers": ["audio_files", "sound_files"],
         "resuming": ["ATTEMPTS"],
+        "spelling": ["alike_speakers"],
         "table": ["COLUMNS", "even_share", "examples", "label_sets", "load", "scored", "thin"],
     },
 )

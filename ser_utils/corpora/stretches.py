@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ser_utils import SerError, digest, listed
+from ser_utils.corpora.decoding import examine
 from ser_utils.corpora.spelling import cleaned, skeleton
 
 #: What programs and people write where nothing is known.
@@ -111,9 +112,6 @@ def _copies(paths: set[str]) -> dict[str, str]:
 
 
 def _silent(path: str) -> bool:
-    import soundfile
-
-    with suppress(soundfile.SoundFileError, OSError, ValueError):
-        wave = soundfile.read(path, dtype="float32")[0]
-        return bool((wave == wave[:1]).all())
+    with suppress(SerError):
+        return all((block == block[0]).all() for block in examine(path).blocks())
     return False

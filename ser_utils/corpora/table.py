@@ -18,7 +18,8 @@ import numpy as np
 
 from ser_utils import SerError, emotions_among, listed
 from ser_utils.corpora.cards import CORPORA, TABLE_ENDINGS, Corpus, card, default_folder, label
-from ser_utils.corpora.decoding import Contents, Unreadable, examine, survey
+from ser_utils.corpora.decoders import Unreadable
+from ser_utils.corpora.decoding import examine, survey
 from ser_utils.corpora.labels import label_map, translate
 from ser_utils.corpora.lists import parse_list
 from ser_utils.corpora.parsers import SHEMO_JSON, parse, shemo_labels
@@ -117,7 +118,7 @@ def clips_of(
     with ThreadPoolExecutor() as pool:
         looked = dict(zip(paths, pool.map(partial(_looked_at, decode=decode), paths), strict=True))
     for row in rows:
-        frames, rate, problem, _ = looked[row["path"]]
+        frames, rate, problem, *_ = looked[row["path"]]
         if problem:
             skipped += [(row["path"], problem)] if (row["path"], problem) not in skipped else []
         else:
@@ -131,11 +132,11 @@ def clips_of(
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
         warnings.warn(message, stacklevel=3)
-    odd = {path: found for path, (*_, found) in looked.items() if found and found.remarks}
+    odd = {path: remarks for path, (*_, remarks, _) in looked.items() if remarks}
     if odd:
-        named = listed(f"{Path(path).name} ({', '.join(found.remarks)})" for path, found in odd.items())
+        named = listed(f"{Path(path).name} ({remarks})" for path, remarks in odd.items())
         message = f"{len(odd)} of {len(looked)} recordings are not as they should be: {named}."
-        if strict and any(found.damage for found in odd.values()):
+        if strict and any(damage for *_, damage in looked.values()):
             raise SerError(f"{message} Replace or remove the damaged ones, or run without strict.")
         warnings.warn(message, stacklevel=3)
     if not readable:
@@ -210,19 +211,19 @@ def _check_table(clips: pd.DataFrame, source: str) -> None:
             raise SerError(f"All {len(clips)} recordings in {source} have one {column} ('{only}'): {reason}.")
 
 
-def _looked_at(path: str, decode: bool) -> tuple[int, int, str, Contents | None]:
-    """Samples, rate, why a recording cannot be used, and what decoding found where the header is not enough."""
+def _looked_at(path: str, decode: bool) -> tuple[int, int, str, str, str]:
+    """Samples, rate, why a recording cannot be used, what is odd in it, and what is damaged."""
     try:
         path.encode()
         sound = examine(path)
         if sound.certain and not decode:
-            return sound.promised or 0, sound.rate, "", None
+            return sound.promised or 0, sound.rate, "", "", ""
         found = survey(sound)
-        return found.frames, sound.rate, "", found
+        return found.frames, sound.rate, "", ", ".join(found.remarks), found.damage
     except Unreadable as error:
-        return 0, 0, error.cause.removeprefix("is "), None
+        return 0, 0, error.cause.removeprefix("is "), "", ""
     except UnicodeEncodeError:
-        return 0, 0, "the name is not in UTF-8: rename it", None
+        return 0, 0, "the name is not in UTF-8: rename it", "", ""
 
 
 def scored(clips: pd.DataFrame, corpus: str | Path, classes: str = "usual") -> tuple[pd.DataFrame, pd.DataFrame]:

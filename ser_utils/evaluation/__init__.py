@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "across_corpora": ["check_corpora", "join", "transfer", "transfer_scores", "with_few_speakers"],
         "confidence": [
             "calibrate", "calibration", "coverage_at", "reliability", "risk_coverage", "suspect_labels",
             "temperatures",
@@ -16,9 +17,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "permutation_test", "recall", "uar", "wa", "weighted",
         ],  # fmt: skip
         "leaks": ["audit"],
+        "perturbations": ["PERTURBATIONS", "Perturbation", "robustness"],
+        "planning": ["power"],
         "predictions": [
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
+        "public_splits": ["split_leaks"],
         "scoring": [
             "against_votes", "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip

@@ -15,6 +15,9 @@ Estimate = Callable[[np.ndarray], np.ndarray]
 
 METHODS = ("expanded", "percentile", "t")
 
+#: Fewest speakers (or other units) for which there are intervals: two or three say nothing about how units vary.
+FEWEST_UNITS = 4
+
 _UPPER = 0.975  # upper end of a 95 % interval
 
 
@@ -146,8 +149,9 @@ def interval(
     Returns
     -------
     value, low, high : arrays, shape=(statistics,)
-        `low` and `high` are NaN for a statistic that depends on one unit alone: its variation is unknown. A resample
-        without a class counts for UAR and macro-F1 with its other classes, and not for the recall of that class.
+        `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone: its
+        variation is unknown. A resample without a class counts for UAR and macro-F1 with its other classes, and not for
+        the recall of that class.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def interval(
         raise ValueError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
     value = estimate(np.ones((1, units))).reshape(-1)
     low, high = np.full((2, value.size), np.nan)
-    if units < 2:
+    if units < FEWEST_UNITS:
         return value, low, high
     left_out = _jackknife(estimate, units)
     if method == "t":

@@ -1,12 +1,23 @@
 """Scores of predictions tables with intervals over speakers, and comparisons of systems."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser_utils import SerError
-from ser_utils.evaluation.intervals import interval, macro_f1, permutation_test, ratio, recall, uar, wa, weighted
+from ser_utils.evaluation.intervals import (
+    FEWEST_UNITS,
+    interval,
+    macro_f1,
+    permutation_test,
+    ratio,
+    recall,
+    uar,
+    wa,
+    weighted,
+)
 from ser_utils.evaluation.predictions import (
     FLOOR,
     at_level,
@@ -54,13 +65,17 @@ def scores(
     -------
     DataFrame
         `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1` or
-        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN. Where all clips have votes, there
+        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN. Below four speakers there are no
+        intervals (a warning says so). Where all clips have votes, there
         are also `cross_entropy` and `js_distance`, means over clips (see `against_votes`).
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
     metrics = (*METRICS, *(f"recall_{name}" for name in names))
     parts = []
+    if (few := table[unit].nunique()) < FEWEST_UNITS:
+        said = f"scores of {few} {unit}{'s' * (few > 1)}: no intervals, which need at least {FEWEST_UNITS} to see how they vary"
+        warnings.warn(said, stacklevel=2)
     for system, own in table.groupby("system", sort=False):
         confusions, units = counts(own, unit)
         estimates = {metrics: weighted(confusions, _statistics)}
@@ -72,6 +87,9 @@ def scores(
             estimates[tuple(apart.columns[:-1])] = weighted(sums, lambda total: total[:, :-1] / total[:, -1:])
         for names_of, estimate in estimates.items():
             value, low, high = interval(estimate, len(units), method=method, resamples=resamples)
+            if names_of is metrics:  # resamples without a class that is never recognised would reach above this
+                recalls = value[len(METRICS) :]
+                high[[0, 2]] = np.minimum(high[[0, 2]], np.mean(recalls[~np.isnan(recalls)] > 0))
             parts.append(pd.DataFrame({
                 "system": system, "level": level, "metric": names_of, "value": value, "low": low, "high": high,
                 "seeds": own["seed"].nunique(), "speakers": own["speaker"].nunique(), "clips": own["clip"].nunique(),

@@ -104,8 +104,7 @@ class _Network(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _check(self, X: np.ndarray, n_rows: int | None = None) -> np.ndarray:
         """X as an array of the right form, still on disk if it is a memory map."""
@@ -138,12 +137,8 @@ class SegmentCNN(_Network):
         Share of the pooled values set to zero in training.
     epochs : int, optional
         `training.EPOCHS` where not given, more where that makes fewer than `training.UPDATES` updates.
-    batch_size : int
-        Rows per update.
-    learning_rate : float
-        Highest rate of the one-cycle schedule.
-    weight_decay : float
-        Of AdamW.
+    batch_size, learning_rate, weight_decay
+        Rows per update, highest rate of the one-cycle schedule, and weight decay of AdamW.
     temperature : float
         The network's outputs are divided by it, so that its confidence is about its accuracy (Guo et al. 2017); that
         changes no prediction.
@@ -199,13 +194,9 @@ class SpectrogramCNN(_Network):
         ResNet.
     freeze : int, optional
         Number of frozen blocks; all but the last one where not given.
-    dropout, epochs, batch_size, learning_rate, weight_decay, temperature, validation, random_state
-        As for `SegmentCNN`.
 
-    Attributes
-    ----------
-    classes_, network_, history_, held_out_, temperature_
-        As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
+    The other parameters and the attributes are those of `SegmentCNN`; the network's convolutional parts are `block_1`,
+    `block_2`, …
     """
 
     weights: str = "keyword-cnn"
@@ -218,9 +209,8 @@ class SpectrogramCNN(_Network):
         network = self._build(X.shape[1])
         network[0] = networks.Standardise(mean, std)
         blocks = [i for i, (name, _) in enumerate(network.named_children()) if name.startswith("block_")]
-        freeze = self.freeze
-        if freeze is None:
-            freeze = 0 if self.weights == "random" else len(blocks) - 1
+        default = 0 if self.weights == "random" else len(blocks) - 1
+        freeze = default if self.freeze is None else self.freeze
         if not 0 <= freeze <= len(blocks):
             raise SerError(f"freeze={freeze}: this network has {len(blocks)} blocks, give 0 to {len(blocks)}.")
         if freeze == 0:

@@ -42,28 +42,16 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike) -> FewerLabels:
-        """Draw rows and fit on them.
+        """Draw rows of X, with classes `y` and speakers `groups`, and fit on them; SerError if a share is out of range.
 
-        Parameters
-        ----------
-        X : array, shape=(n, ...)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,)
-            Speakers; an estimator whose `fit` takes `groups` is given those of the rows drawn.
-
-        Raises
-        ------
-        SerError
-            If a share is out of range.
+        An estimator whose `fit` takes `groups` is given those of the rows drawn.
         """
         for name in ("speakers", "rows"):
             if not 0 < getattr(self, name) <= 1:
                 raise SerError(f"{name}={getattr(self, name)}: give a share above 0, up to 1.")
         y, groups = np.asarray(y), np.asarray(groups)
         self.kept_ = self._draw(y, groups, np.random.default_rng(self.random_state))
-        takes_groups = has_fit_parameter(self.estimator, "groups")
-        options = {"groups": groups[self.kept_]} if takes_groups else {}
+        options = {"groups": groups[self.kept_]} if has_fit_parameter(self.estimator, "groups") else {}
         self.estimator_ = clone(self.estimator).fit(X[self.kept_], y[self.kept_], **options)
         self.classes_ = self.estimator_.classes_
         return self

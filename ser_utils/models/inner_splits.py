@@ -30,18 +30,17 @@ def grouped_splits(
     n_splits : int
         Number of splits; fewer where there are fewer speakers or rows of a class.
     seed : int
-        Seed of the shuffling.
 
     Returns
     -------
     list of (ndarray, ndarray)
-        Training rows and validation rows. A split whose training rows lack a class is left out, so the list may be
-        shorter than `n_splits`, and is empty where nothing can be split.
+        Training rows and validation rows; without the splits whose training rows lack a class, so perhaps none.
     """
+    n_groups = 0 if groups is None else len(np.unique(groups))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
-        if groups is not None and len(np.unique(groups)) > 1:
-            cv = StratifiedGroupKFold(min(n_splits, len(np.unique(groups))), shuffle=True, random_state=seed)
+        if n_groups > 1:
+            cv = StratifiedGroupKFold(min(n_splits, n_groups), shuffle=True, random_state=seed)
             splits = list(cv.split(codes, codes, groups))
         else:
             folds = min(n_splits, int(np.bincount(codes).min()))
@@ -66,16 +65,14 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
     share : float
         Share of the speakers; at least one.
     seed : int
-        Seed of the draw.
 
     Returns
     -------
     fit, held : ndarray of int
         Training rows, with every class among them, and validation rows (none if there are too few).
     """
-    n_classes = len(np.unique(codes))
-    if groups is not None and len(np.unique(groups)) > 1:
-        n_groups = len(np.unique(groups))
+    n_classes, n_groups = len(np.unique(codes)), 0 if groups is None else len(np.unique(groups))
+    if n_groups > 1:
         n_held = min(max(1, round(share * n_groups)), n_groups - 1)
         draws = GroupShuffleSplit(20, test_size=n_held, random_state=seed).split(codes, codes, groups)
         draws = [(f, h) for f, h in draws if len(np.unique(codes[f])) == n_classes]
@@ -92,24 +89,7 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
 
 
 def class_codes(y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Number the classes of rows.
-
-    Parameters
-    ----------
-    y : array-like, shape=(n,)
-
-    Returns
-    -------
-    classes : ndarray
-        In sorted order.
-    codes : ndarray of int, shape=(n,)
-        Position of each row's class among them.
-
-    Raises
-    ------
-    SerError
-        If all rows are of one class.
-    """
+    """Sorted classes, and the position of each row's class among them; SerError if all rows are of one class."""
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:

@@ -149,24 +149,12 @@ def segment_network(
     masking: float,
     convolutions: bool = True,
 ) -> nn.Sequential:
-    """The segment CNN.
+    """The segment CNN: `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
 
-    Parameters
-    ----------
-    mean, std : Tensor, shape=(dims,)
-        Statistics of the training rows.
-    n_classes : int
-    width, dropout, masking, convolutions
-        As for `SegmentCNN`.
-
-    Returns
-    -------
-    Sequential
-        `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
+    `mean` and `std`, shape `(dims,)`, are statistics of the training rows; the options are those of `SegmentCNN`.
     """
     layers: dict[str, nn.Module] = {"pair": PairFrames(), "standardise": Standardise(mean, std)}
-    layers["mask"] = Mask(masking)
-    layers["image"] = ToImage()
+    layers |= {"mask": Mask(masking), "image": ToImage()}
     if convolutions:
         layers["project"] = _convolution(mean.shape[-1], width, (1, 1))
         layers["convolve_1"] = _convolution(width, width, (1, 5), pool=(1, 2))
@@ -191,20 +179,10 @@ def _spectrogram_network(
 
 
 def keyword_network(n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
-    """The small spectrogram CNN: four convolutions that each halve mels and frames, then mean and standard deviation.
+    """The small spectrogram CNN: `(n, mels, frames)` → `(n, n_classes)`.
 
-    Parameters
-    ----------
-    n_classes : int
-    mels : int
-        Mel bands of the spectrograms.
-    dropout : float
-        Share of the pooled values set to zero in training.
-
-    Returns
-    -------
-    Sequential
-        `(n, mels, frames)` → `(n, n_classes)`; its convolutional parts are named `block_1`, `block_2`, …
+    Four convolutions, named `block_1`, `block_2`, …, each halve mels and frames; mean and standard deviation over all
+    positions follow.
     """
     channels = ((1, 16), (16, 32), (32, 64), (64, 128))
     blocks = [_convolution(inputs, outputs, (3, 3), stride=2) for inputs, outputs in channels]
@@ -212,19 +190,10 @@ def keyword_network(n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> 
 
 
 def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
-    """An ImageNet ResNet on spectrograms as three equal colour channels.
+    """An ImageNet ResNet on spectrograms as three equal colour channels: `(n, mels, frames)` → `(n, n_classes)`.
 
-    Parameters
-    ----------
-    name : str
-        Local folder or hub name of a ResNet in transformers' format, e.g. `microsoft/resnet-18`.
-    n_classes, mels, dropout
-        As for `keyword_network`.
-
-    Returns
-    -------
-    Sequential
-        `(n, mels, frames)` → `(n, n_classes)`, convolutional parts named `block_1` (the stem), `block_2`, …
+    `name` is a local folder or hub name in transformers' format, e.g. `microsoft/resnet-18`. Its parts are named `block_1`
+    (the stem), `block_2`, …
 
     Raises
     ------

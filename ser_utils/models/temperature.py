@@ -4,9 +4,6 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-#: Range of the search, from strongly under-confident to strongly over-confident systems.
-LOWEST, HIGHEST = 0.05, 20.0
-
 
 def fit_temperature(logits: np.ndarray, codes: np.ndarray, *, balanced: bool) -> float:
     """Find the temperature T with the lowest cross-entropy of softmax(logits / T).
@@ -25,7 +22,7 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray, *, balanced: bool) ->
     Returns
     -------
     float
-        From `LOWEST` to `HIGHEST`; above 1 the logits were over-confident.
+        From 0.05 to 20; above 1 the logits were over-confident.
     """
     rows = np.arange(len(codes))
     weight = 1 / np.bincount(codes)[codes] if balanced else np.ones(len(codes))
@@ -33,5 +30,5 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray, *, balanced: bool) ->
     def loss(log_temperature: float) -> float:
         return -weight @ log_softmax(logits / np.exp(log_temperature), axis=1)[rows, codes] / weight.sum()
 
-    bounds = np.log([LOWEST, HIGHEST])
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))
+    found = minimize_scalar(loss, bounds=np.log([0.05, 20.0]), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))

@@ -25,22 +25,15 @@ def rows_of(X: np.ndarray, rows: np.ndarray) -> torch.Tensor:
 
 
 def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of some rows over `axes`, in float64 and one bounded piece at a time.
+    """Mean and standard deviation of some rows over `axes` (0 among them), in float64, 64 rows at a time.
 
     A second pass over the rows sums squared differences from the mean: a difference of two large sums of squares
     would lose the small standard deviation of a dimension whose mean is large.
 
-    Parameters
-    ----------
-    X : ndarray, shape=(n, ...)
-    rows : ndarray of int
-    axes : tuple of int
-        Axes that are averaged over, 0 among them.
-
     Returns
     -------
     mean, std : Tensor, float32
-        Of the shape of one row, with length 1 along the other `axes`.
+        Of the shape of one row of `X`, with length 1 along the other `axes`.
 
     Raises
     ------
@@ -87,16 +80,10 @@ def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None) -> to
 def precompute(network: nn.Module, X: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Outputs of layers that are not trained, for every row, so that epochs do not repeat them.
 
-    Parameters
-    ----------
-    network : Module
-    X : ndarray, shape=(n, ...)
-    out : ndarray, optional
-        Array for the result, which may be X itself if the layers keep the shape; a new one where not given.
-
     Returns
     -------
     ndarray, shape=(n, ...), float16
+        `out` where given, which may be X itself if the layers keep the shape.
     """
     network.eval()
     if out is None:
@@ -160,7 +147,7 @@ def train(
     n_batches = math.ceil(len(fit) / batch_size)
     epochs = default_epochs(n_batches) if epochs is None else epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
-    history, best_score, best_epoch, best = [], None, 0, None
+    history, best_score, best_epoch, best = [], (-math.inf, -math.inf), 0, None
     for epoch in range(1, epochs + 1):
         network.train()
         total = 0.0
@@ -178,10 +165,10 @@ def train(
             validation_loss = loss_of(outputs, targets[held]).item()
             uar = recall_score(codes[held], outputs.argmax(1), labels=np.unique(codes[held]), average="macro")
         history.append((epoch, total / len(fit), validation_loss, uar))
-        score = (uar, -validation_loss)
-        if not len(held) or best_score is None or score > best_score:
-            best_score, best_epoch = score, epoch
-            best = copy.deepcopy(network.state_dict()) if len(held) else None
+        if not len(held):
+            best_epoch = epoch
+        elif (uar, -validation_loss) > best_score:
+            best_score, best_epoch, best = (uar, -validation_loss), epoch, copy.deepcopy(network.state_dict())
     if best is not None:
         network.load_state_dict(best)
     network.eval()

@@ -14,6 +14,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -49,10 +50,8 @@ class SVM(ClassifierMixin, BaseEstimator):
         much.
     C : sequence of float
         Penalties to choose from.
-    inner_folds : int
-        Number of inner folds.
-    random_state : int
-        Seed of the inner folds.
+    inner_folds, random_state : int
+        Number of inner folds, and their seed.
 
     Attributes
     ----------
@@ -82,13 +81,7 @@ class SVM(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> SVM:
         """Choose whitening, kernel and penalty, then fit on all rows.
 
-        Parameters
-        ----------
-        X : array-like, shape=(n, dims)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,), optional
-            Speakers.
+        X has the shape `(n, dims)`; `y` are the classes of the rows, `groups` their speakers.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
@@ -122,8 +115,7 @@ class SVM(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScaler, np.ndarray]:
@@ -182,31 +174,19 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     """
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> LinearProbe:
-        """Fit on all rows.
-
-        Parameters
-        ----------
-        X : array-like, shape=(n, dims)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, optional
-            Speakers; not used, since there is nothing to choose.
-        """
+        """Fit on X of shape `(n, dims)` and classes `y`; `groups` are not used, since there is nothing to choose."""
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
-        self.scaler_ = StandardScaler().fit(X)
         equal = np.full(len(self.classes_), 1 / len(self.classes_))
-        self.probe_ = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=equal)
-        self.probe_.fit(self.scaler_.transform(X), codes)
+        lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=equal)
+        self.probe_ = make_pipeline(StandardScaler(), lda).fit(X, codes)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of shape (n, classes), columns in the order of `classes_`."""
         check_is_fitted(self)
-        X = self.scaler_.transform(validate_data(self, X, reset=False))
-        return self.probe_.predict_proba(X)
+        return self.probe_.predict_proba(validate_data(self, X, reset=False))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "execution": ["NotebookFailed"],
         "keys": ["Notebook", "corpus_fingerprint", "fingerprints", "versions"],
+        "others": ["further_corpora"],
         "report": ["STORY"],
         "running": ["PROFILES", "parse_parameter", "run"],
         "workspace": ["SCORE_COLUMNS", "Workspace"],

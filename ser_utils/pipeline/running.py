@@ -16,6 +16,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from ser_utils import ROOT, SerError, corpora, features, listed
 from ser_utils.pipeline.execution import NotebookFailed, execute, killing_kernels
 from ser_utils.pipeline.keys import Notebook, provenance
+from ser_utils.pipeline.others import present
 from ser_utils.pipeline.record import Record
 from ser_utils.pipeline.workspace import Workspace
 
@@ -99,6 +100,8 @@ def run(
     if encoder and Path(encoder).expanduser().is_dir():
         wanted["encoder"] = _absolute(encoder)  # notebooks work in another folder
 
+    if wanted.get("others"):
+        wanted["others"] = [present(str(name)) for name in wanted["others"]]
     if str(wanted.get("labels")).lower().endswith(corpora.TABLE_ENDINGS):
         wanted["labels"] = _absolute(str(wanted["labels"]))
 
@@ -224,6 +227,8 @@ def _typed(name: str, value: object, default: object) -> object:
     """`value`, checked to be of the kind of a parameter's default (None as default or value fits everything)."""
     if default is None or value is None or _fits(value, default):
         return value
+    if default == [] and isinstance(value, str):  # a list of names
+        return [part.strip() for part in value.split(",")]
     if type(default) is int and isinstance(value, float) and value.is_integer() and value > 0:
         return int(value)  # 1e4 is a fine way to write a count
     above = ", and above 0" if type(default) in (int, float) and default > 0 else ""

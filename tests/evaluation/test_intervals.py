@@ -3,9 +3,11 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn import metrics
+from tables import make_clips, make_predictions
 
 from ser_utils import evaluation
 
@@ -214,3 +216,25 @@ def test_the_default_interval_covers_the_truth_in_92_to_97_percent_of_500_trials
     found = coverage(speakers, shares=shares, trials=500, resamples=2000, paired=paired)
     print(f"{speakers} speakers, {shares}, {'difference' if paired else 'one system'}: {found}")
     assert 0.92 <= found["expanded"] <= 0.97
+
+
+def test_a_class_that_is_never_recognised_keeps_the_upper_end_of_uar_down():
+    # Three emotions are always right; fear has one clip of each of two of six speakers, never right.
+    names = ["anger", "fear", "neutral", "sadness"]
+    rows = [(f"s{i}", emotion) for i in range(6) for emotion in names if emotion != "fear" or i < 2]
+    table = pd.DataFrame(rows, columns=["speaker", "emotion"]).assign(system="a", seed=0, fold=0)
+    table["clip"] = [f"c{i}" for i in range(len(table))]
+    predicted = table["emotion"].replace("fear", "anger")
+    table[names] = [[0.97 if name == p else 0.01 for name in names] for p in predicted]
+    found = evaluation.scores(table, resamples=500).set_index("metric")
+    assert found.loc["uar", ["value", "low", "high"]].tolist() == pytest.approx([0.75, 0.75, 0.75], abs=1e-6)
+    assert found.loc["recall_fear", ["value", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_below_four_speakers_there_is_no_interval_and_a_warning_says_why():
+    table = make_predictions(make_clips(speakers=3, each=2))
+    with pytest.warns(UserWarning, match="scores of 3 speakers: no intervals, which need at least 4"):
+        found = evaluation.scores(table, resamples=100)
+    assert found["value"].notna().all() and found[["low", "high"]].isna().all(axis=None)
+    four = evaluation.scores(make_predictions(make_clips(speakers=4, each=2)), resamples=100).set_index("metric")
+    assert four.loc["uar", ["low", "high"]].notna().all()

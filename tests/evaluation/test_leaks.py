@@ -82,7 +82,7 @@ def test_the_same_sentence_on_both_sides_is_found_unless_folds_keep_texts_apart(
     assert verdicts(clean, clips.assign(text=None))["the same sentence on both sides"] == "cannot tell"
 
 
-def test_a_recording_stored_under_two_names_is_found_by_its_samples(tmp_path):
+def test_a_recording_stored_under_two_names_is_found_by_its_sound(tmp_path):
     clips = make_clips(speakers=3, each=1)
     rng = np.random.default_rng(0)
     waves = {clip: rng.integers(-9999, 9999, 1600).astype("int16") for clip in clips["clip"]}
@@ -99,7 +99,22 @@ def test_a_recording_stored_under_two_names_is_found_by_its_samples(tmp_path):
     row = finding("one recording stored twice, on both sides", table, clips)
     assert row["detail"].endswith("in several folds: s00_fear_0, s01_fear_0")
     soundfile.write(paths["s01_fear_0"], rng.integers(-9999, 9999, 1600).astype("int16"), 16_000)
-    assert verdicts(table, clips)["one recording stored twice, on both sides"] == "ruled out"
+    assert verdicts(table, clips)["one recording stored twice, on both sides"] == "not found"
+
+
+def test_one_speaker_under_two_names_is_found_by_the_spelling(clips, clean):
+    assert verdicts(clean, clips)["one speaker under several names"] == "not found"
+    spelled = clips.assign(speaker=[f"{'S' if i % 2 else 's'}{s[1:]}" for i, s in enumerate(clips["speaker"])])
+    row = finding("one speaker under several names", clean, spelled)
+    assert "speakers that may be one: 'S00'" in row["detail"]
+
+
+def test_speakers_with_one_emotion_each_are_found(clips, clean):
+    assert verdicts(clean, clips)["speakers tied to emotions"] == "ruled out"
+    emotion_of = dict(zip(sorted(set(clips["speaker"])), 10 * SIX, strict=False))
+    row = finding("speakers tied to emotions", clean, clips.assign(emotion=clips["speaker"].map(emotion_of)))
+    n = clips["speaker"].nunique()
+    assert f"{n} of {n} speakers with several clips have one emotion" in row["detail"]
 
 
 def test_a_sample_rate_that_gives_an_emotion_away_is_found_and_a_harmless_one_is_not(clips, clean):

@@ -515,6 +515,42 @@ def test_a_parameter_that_cannot_be_read_is_named(text):
         pipeline.parse_parameter(text)
 
 
+def test_further_corpora_are_read_by_label_and_thinned(corpus):
+    found = pipeline.further_corpora([str(corpus)], beside="demo (synthetic)", per_speaker=1)
+    assert list(found) == ["mine"] and len(found["mine"]) == 3 and found["mine"]["speaker"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["mine.csv"], "others: mine is not in .*mine.csv: check the path"),
+        (["ravdess"], "others: RAVDESS is not in .*data/raw/ravdess: put it .* or run `ser fetch ravdess`"),
+        (["ravdes"], "Unknown corpus 'ravdes'"),
+    ],
+)
+def test_a_further_corpus_that_is_not_on_disk_is_one_line_before_anything_runs(rerun, names, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ser_utils.corpora.cards.ROOT", tmp_path)
+    monkeypatch.setattr(pipeline.running, "_parameters", lambda *_: {"others": names})
+    with pytest.raises(SerError, match=message) as error:
+        rerun()
+    assert "\n" not in str(error.value)
+    with pytest.raises(SerError, match=message):
+        pipeline.further_corpora(names, beside="demo (synthetic)")
+
+
+def test_the_same_corpus_twice_is_refused(corpus):
+    for names, beside in (([str(corpus)] * 2, "x"), ([str(corpus)], "mine")):
+        with pytest.raises(SerError, match="others: mine is named twice"):
+            pipeline.further_corpora(names, beside=beside)
+
+
+@pytest.mark.parametrize(("text", "value"), [("a=nemo", ["nemo"]), ("a=nemo, ravdess", ["nemo", "ravdess"]), ("a=[nemo]", ["nemo"])])
+def test_a_list_of_names_may_be_written_with_commas(text, value):
+    _, given = pipeline.parse_parameter(text)
+    assert pipeline.running._typed("a", given, []) == value
+
+
 def test_a_broken_record_of_the_last_run_runs_everything_again(rerun, place):
     (tables(place) / "run.json").write_text('{"notebooks": [1')
     assert rerun(only=["03"]) == (["03_third"], [])

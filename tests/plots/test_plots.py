@@ -574,3 +574,38 @@ def test_published_scores_are_hollow_where_speakers_leak():
     assert faces["speakers on both sides"] == "white" and faces["speaker-disjoint"] == "#0072B2"
     assert [text.get_text() for text in shemo.get_yticklabels()] == ["A 2020: svm", "B 2021: cnn"]  # from the top
     assert "demo (synthetic)" in figure.axes[-1].get_title(loc="left")
+
+
+@pytest.fixture
+def travelled():
+    """Scores of two systems on two corpora, and from both together; no system was trained on all of them for `b`."""
+    pairs = [("a", "a", 0.8), ("a", "b", 0.3), ("b", "a", 0.4), ("b", "b", 0.7), ("all others", "a", 0.5)]
+    rows = [(system, *pair, pair[-1] - 0.1, pair[-1] + 0.1) for system in ("egemaps-lda", "encoder-cnn") for pair in pairs]
+    return pd.DataFrame(rows, columns=["system", "trained", "tested", "value", "low", "high"])
+
+
+def test_the_transfer_matrix_has_a_panel_per_system_and_the_own_corpus_in_bold(travelled):
+    figure = plots.transfer_matrix(travelled, title="Far?", chance=1 / 6)
+    assert [ax.get_title(loc="left").replace("\n", " ") for ax in figure.axes] == ["LDA, eGeMAPS", "segment CNN, encoder"]
+    cells = {tuple(map(int, text.get_position())): text for text in figure.axes[0].texts}
+    assert cells[0, 0].get_text() == "80\n[70, 90]" and cells[1, 0].get_text() == "30\n[20, 40]" and cells[1, 2].get_text() == ""
+    assert {place for place, text in cells.items() if text.get_fontweight() == "bold"} == {(0, 0), (1, 1)}
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "all others"]
+    assert not cut_off(figure) and min(t.get_fontsize() for t in texts(figure)) >= 8
+
+
+def test_robustness_shows_what_passed_and_its_thresholds():
+    nan = np.nan
+    rows = [("clean", nan, nan, 0.6, 0.5, 0.7, nan, None), ("noise", 0.7, 0.9, -0.1, -0.2, 0.0, -0.05, False),
+            ("louder", 1.0, 0.95, 0.0, 0.0, 0.0, -0.05, True), ("gender: male", nan, nan, 0.02, -0.1, 0.1, -0.075, True)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["test", "unchanged", "least", "change", "low", "high", "limit", "passed"])
+    figure = plots.robustness(table, title="Survived?")
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["noise", "louder", "gender: male"]
+    assert "2 of 3 pass" in figure.get_suptitle()
+    kept, changed = (
+        {line.get_markerfacecolor(): line.get_xdata().tolist() for line in ax.get_lines() if line.get_marker() == "o"}
+        for ax in (left, right)
+    )
+    assert kept["white"] == [70] and changed["white"] == [-10] and changed[plots.style.BLUE] == [0, 2]
+    assert not cut_off(figure)

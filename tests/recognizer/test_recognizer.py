@@ -100,6 +100,19 @@ def test_what_is_kept_holds_no_pickle_and_says_what_scores_mean(folder):
     assert config["encoder"] == "wav2vec2-nano" and config["training"]["speakers"] > 2
 
 
+def test_robustness_goes_into_the_card_and_predict_says_where(kept, clips, tmp_path, capsys):
+    tests = {"white noise, 0 dB": evaluation.PERTURBATIONS["white noise, 0 dB"]}
+    table = evaluation.robustness(kept, corpora.thin(clips, 1), tests=tests, resamples=50)
+    config = kept.config | {"robustness": table.drop(columns="passed").replace({np.nan: None}).to_dict("records")}
+    place = EmotionRecognizer(kept.encoder, kept.network, config).save(tmp_path / "tested")
+    card = (place / "README.md").read_text()
+    assert "| white noise, 0 dB |" in card and ", 90% |" in card and "-5.0 |" in card
+    assert "| gender: female | –, – |" in card and "| clean" not in card and "nan%" not in card
+    for folder, told in ((place, True), (kept.save(tmp_path / "untested"), False)):
+        assert cli.main(["predict", str(clips["path"].iloc[0]), "--model", str(folder)]) == 0
+        assert (f"Robustness: {folder / 'README.md'}" in capsys.readouterr().err) == told
+
+
 def test_an_encoder_from_a_local_folder_goes_with_it(clips, tmp_path):
     shutil.copytree(encoders.WEIGHTS / "wav2vec2-nano", tmp_path / "mine")
     encoder = encoders.load(str(tmp_path / "mine"))
