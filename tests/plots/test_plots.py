@@ -591,6 +591,7 @@ def test_the_transfer_matrix_has_a_panel_per_system_and_the_own_corpus_in_bold(t
     assert cells[0, 0].get_text() == "80\n[70, 90]" and cells[1, 0].get_text() == "30\n[20, 40]" and cells[1, 2].get_text() == ""
     assert {place for place, text in cells.items() if text.get_fontweight() == "bold"} == {(0, 0), (1, 1)}
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "all others"]
+    assert "best across corpora: LDA, eGeMAPS, 35 %" in figure.get_suptitle()  # "all others" is no corpus
     assert not cut_off(figure) and min(t.get_fontsize() for t in texts(figure)) >= 8
 
 
