@@ -83,22 +83,24 @@ class _Bytes(mmap):
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> None:  # type: ignore[override]
         try:
-            super().seek(position, whence)
+            super().seek(position, whence)  # type: ignore[arg-type]
         except ValueError:
             super().seek(0, os.SEEK_END)
 
 
-def content_of(path: str | Path) -> _Bytes | bytes:
-    """The bytes of a file."""
+def content_of(path: str | Path) -> _Bytes:
+    """The bytes of a file; SerError if it cannot be opened, or has none."""
     if not os.path.exists(path):
         raise Unreadable(path, "does not exist", "check its name")
     if os.path.isdir(path):
         raise Unreadable(path, "is a folder", "name a recording")
     try:
         with open(path, "rb") as file:
-            return _Bytes(file.fileno(), 0, access=ACCESS_COPY) if os.path.getsize(path) else b""
+            if os.path.getsize(path):
+                return _Bytes(file.fileno(), 0, access=ACCESS_COPY)
     except OSError as error:
         raise Unreadable(path, f"cannot be opened ({error.strerror})", "check that you may read it") from error
+    raise Unreadable(path, "is not readable as audio: it is empty", "copy or record it again")
 
 
 @cache
@@ -113,7 +115,10 @@ def _printing() -> tuple[ctypes.c_void_p, int] | None:
         return None
 
 
-_turn, _quiet = threading.Lock(), {"depth": 0, "before": None}
+class _Muted:
+    """How many threads want quiet, and where C libraries printed before."""
+
+    turn, threads, before = threading.Lock(), 0, 0
 
 
 @contextmanager
@@ -124,17 +129,17 @@ def quiet() -> Iterator[None]:
         yield
         return
     stream, nowhere = found
-    with _turn:
-        if not _quiet["depth"]:
-            _quiet["before"], stream.value = stream.value, nowhere
-        _quiet["depth"] += 1
+    with _Muted.turn:
+        if not _Muted.threads:
+            _Muted.before, stream.value = stream.value or 0, nowhere
+        _Muted.threads += 1
     try:
         yield
     finally:
-        with _turn:
-            _quiet["depth"] -= 1
-            if not _quiet["depth"]:
-                stream.value = _quiet["before"]
+        with _Muted.turn:
+            _Muted.threads -= 1
+            if not _Muted.threads:
+                stream.value = _Muted.before
 
 
 def by_libsndfile(path: str | Path, content: _Bytes) -> Sound | None:
@@ -180,7 +185,7 @@ def by_libsndfile(path: str | Path, content: _Bytes) -> Sound | None:
                 begin = max(0, first - rate // 2) if size == _BLOCK and file.seekable() else 0
                 try:
                     at = file.seek(begin) if begin else 0
-                    file.seekable = lambda: False  # soundfile would seek after every read, and stop early in a damaged FLAC
+                    file.seekable = bool  # type: ignore[assignment]  # False: seeking after a read fails early in a damaged FLAC
                     while True:
                         with quiet():
                             block = file.read(size, dtype="float32", always_2d=True)
@@ -201,7 +206,7 @@ def by_pyav(path: str | Path) -> Sound | None:
     import av
 
     def decoded() -> Iterator[np.ndarray]:
-        with open(path, "rb") as file, av.open(file) as container:
+        with open(path, "rb") as file, av.open(file, "r") as container:
             convert = av.AudioResampler(format="fltp")
             with suppress(av.FFmpegError):  # damaged from here on
                 for frame in container.decode(audio=0):
@@ -216,14 +221,14 @@ def by_pyav(path: str | Path) -> Sound | None:
                 yield chunk[max(0, len(chunk) - (at - first)) :]
 
     try:
-        with open(path, "rb") as file, av.open(file) as container:
+        with open(path, "rb") as file, av.open(file, "r") as container:
             if not container.streams.audio:
                 raise Unreadable(path, "holds no sound", "leave it out")
             stream = container.streams.audio[0]
             rate = next(container.decode(stream)).sample_rate
             # Other containers hold no length: it is guessed from the size of the file.
-            known = container.duration and any(name in container.format.name for name in ("mp4", "matroska"))
-            promised = round(container.duration / av.time_base * rate) if known else None
+            known = any(name in container.format.name for name in ("mp4", "matroska"))
+            promised = round(container.duration / av.time_base * rate) if known and container.duration else None
     except (av.FFmpegError, StopIteration):
         return None
     return Sound(path, rate, promised, False, "", "", _DELAY, chunks)

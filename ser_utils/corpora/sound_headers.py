@@ -41,8 +41,6 @@ def kind_of(head: bytes) -> tuple[str, bool]:
 
 def no_sound(head: bytes) -> tuple[str, str] | None:
     """What a file is that cannot be sound, and what to do about it; `head` are its first bytes."""
-    if not head:
-        return "empty", "copy or record it again"
     for mark, said in _NO_SOUND.items():
         if head.startswith(mark):
             return said
