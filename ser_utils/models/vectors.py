@@ -123,7 +123,8 @@ class SVM(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScaler, np.ndarray]:
@@ -208,4 +209,5 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
+        return self.classes_[probabilities.argmax(axis=1)]
