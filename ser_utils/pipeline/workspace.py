@@ -204,7 +204,9 @@ class Workspace:
 
     def _foot(self, clips: pd.DataFrame) -> str:
         counts = {"clip": clips["clip"].nunique(), "speaker": clips["speaker"].nunique()}
-        return " · ".join([self.label, *(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())])
+        shown = list(clips["corpus"].unique()) if "corpus" in clips else []  # more than one in notebook 11
+        label = ", ".join(shown) if self.label in shown else self.label
+        return " · ".join([label, *(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())])
 
     def _record(self, path: Path) -> None:
         if self._run:

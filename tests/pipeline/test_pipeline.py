@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import matplotlib
+import matplotlib.figure
 import nbformat
 import numpy as np
 import pandas as pd
@@ -513,6 +513,17 @@ def test_a_parameter_on_the_command_line_is_read_as_yaml(text, value):
 def test_a_parameter_that_cannot_be_read_is_named(text):
     with pytest.raises(SerError, match=r"^-p "):
         pipeline.parse_parameter(text)
+
+
+@pytest.mark.parametrize(
+    ("shown", "foot"),
+    [(["demo (synthetic)", "nEMO"], "demo (synthetic), nEMO"), (["women", "men"], "demo (synthetic)"), (None, "demo (synthetic)")],
+)
+def test_the_foot_of_a_figure_names_all_corpora_that_it_shows(shown, foot, tmp_path):
+    clips = pd.DataFrame({"clip": ["a", "b"], "speaker": ["x", "y"]})
+    figure = matplotlib.figure.Figure()
+    pipeline.Workspace("demo", tmp_path).save_figure(figure, "one", clips=clips if shown is None else clips.assign(corpus=shown))
+    assert figure.texts[-1].get_text() == f"{foot} · 2 clips · 2 speakers"
 
 
 def test_further_corpora_are_read_by_label_and_thinned(corpus):
