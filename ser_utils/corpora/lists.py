@@ -93,9 +93,8 @@ def rows_of(
     # Stems make short clip ids; where two folders use the same ones, the paths tell them apart.
     stems = [path.stem for path in paths]
     if len(set(stems)) < len(set(paths)):
-        inside = [path.is_relative_to(os.path.abspath(folder)) for path in paths]
-        names = [path.with_suffix("") for path in paths]
-        stems = [(os.path.relpath(name, folder) if near else str(name)) for name, near in zip(names, inside, strict=True)]
+        names, home = [path.with_suffix("") for path in paths], Path(os.path.abspath(folder))
+        stems = [str(name.relative_to(home) if name.is_relative_to(home) else name) for name in names]
     votes, said = votes_of(frame, table, labels)
     if votes is None:
         unmapped = frame["emotion"][~frame["emotion"].map(cleaned).isin(labels)]

@@ -20,14 +20,8 @@ def find(text: str, folder: Path, listings: Listings) -> Path | None:
     A path is taken as it stands if it exists. Else backslashes are separators, `~` is the home folder, and a name may
     differ in Unicode form, in marks that cannot be seen and in capitals, where only one file fits.
 
-    Parameters
-    ----------
-    text : str
-        As in the table.
-    folder : Path
-        Where a relative path begins.
-    listings : dict
-        Contents of folders that have been looked at, to be filled and passed on.
+    `text` is as in the table, a relative one begins in `folder`; `listings` holds what is in folders that have been looked
+    at, and is filled.
     """
     path = os.path.abspath(folder / text.strip())
     if os.path.isfile(path):
@@ -37,7 +31,7 @@ def find(text: str, folder: Path, listings: Listings) -> Path | None:
 
 
 def near(text: str, folder: Path, listings: Listings) -> str:
-    """Say of a file that was not found what is there instead, or why it cannot be there; parameters as for `find`."""
+    """Say of a file that was not found what is there instead, or why it cannot be there; arguments as for `find`."""
     if re.match(r"\w{2,}://", text):
         return "it is an address: download the file"
     place, rest = _walked(text, folder, listings)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+import os
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ser_utils import SerError, listed
+from ser_utils import SerError, digest, listed
 from ser_utils.corpora.decoding import examine
 from ser_utils.corpora.spelling import cleaned, skeleton
 
 #: What programs and people write where nothing is known.
 MISSING = {"", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", "nat", "unknown", "unk", "?", "??", "-", "--", "xxx"}
-
-_CHUNK = 1 << 16  # bytes in the middle of a file that are compared before the whole
 
 
 def at(table: object, lines: Iterable[object]) -> str:
@@ -55,19 +53,8 @@ def seconds(text: str) -> float | None:
 def placed(row: dict, frames: int, rate: int, table: object) -> dict:
     """Give a row of a list its `duration` and, where it is a stretch, `start` and `end` in whole samples [s].
 
-    Parameters
-    ----------
-    row : dict
-        With `line`; `start` and `end` in seconds or None, if the list has such columns.
-    frames, rate : int
-        Samples of the file, and their rate in Hz.
-    table : object
-        What the list is called in messages.
-
-    Raises
-    ------
-    SerError
-        If the stretch is empty or reversed, or lies beyond the file.
+    The file has `frames` samples at `rate` Hz; `table` is what the list is called in messages. Raises SerError if the
+    stretch is empty or reversed, or lies beyond the file.
     """
     if "start" not in row:
         return row | {"duration": frames / rate}
@@ -86,36 +73,20 @@ def placed(row: dict, frames: int, rate: int, table: object) -> dict:
 
 
 def refuse_shared_sound(rows: list[dict], table: object) -> None:
-    """Refuse two rows of a list with the same sound.
+    """Refuse two rows of a list with the same sound, in one file or in an exact copy of it.
 
-    Parameters
-    ----------
-    rows : list of dict
-        With `line`, `path`, `emotion`, `speaker`, `duration`, and `start` where they are stretches.
-    table : object
-        What the list is called in messages.
-
-    Raises
-    ------
-    SerError
-        If two stretches overlap, or two rows have the same sound, under one path or two, and differ in emotion or speaker.
+    Raises SerError if two stretches overlap, or two rows with the same sound differ in emotion or speaker.
     """
-    copy_of = copies({row["path"] for row in rows})
-    starts = [row.get("start", 0.0) for row in rows]
-    spans = [
-        (copy_of.get(row["path"], row["path"]), start, start + row["duration"], i)
-        for i, (row, start) in enumerate(zip(rows, starts, strict=True))
-    ]
-    last = ("", 0.0, 0.0, -1)
-    for span in sorted(spans):
-        file, start, end, i = span
+    copy_of, last = _copies({row["path"] for row in rows}), ("", 0.0, 0.0, -1)
+    spans = [(copy_of.get(row["path"], row["path"]), row.get("start", 0.0), row["duration"], i) for i, row in enumerate(rows)]
+    for file, start, duration, i in sorted(spans):
         if file == last[0] and start < last[2] - 1e-9:
             one, two = (rows[k] for k in sorted([last[3], i]))
             differ = [f"two {what}s ({one[what]}, {two[what]})" for what in ("emotion", "speaker") if one[what] != two[what]]
             if differ or (one["path"] == two["path"] and "start" in one):
                 raise SerError(_shared(one, two, table, " with " * bool(differ) + " and ".join(differ)))
-        if file != last[0] or end > last[2]:
-            last = span
+        if file != last[0] or start + duration > last[2]:
+            last = (file, start, start + duration, i)
 
 
 def _shared(one: dict, two: dict, table: object, differ: str) -> str:
@@ -128,31 +99,16 @@ def _shared(one: dict, two: dict, table: object, differ: str) -> str:
     return f"{where}: {spans} of {name} overlap{differ}: keep the right one, or move its start or end."
 
 
-def copies(paths: Iterable[str]) -> dict[str, str]:
-    """Find files with the same content: path → the first path of that content, for those that have a copy.
-
-    Files without sound (all samples equal) are no copies of each other.
-    """
-    groups = [sorted(paths)]
-    looks: tuple[Callable[[Path], object], ...] = (lambda path: path.stat().st_size, _middle, _content)
-    for look in looks:
-        alike: dict[tuple, list[str]] = defaultdict(list)
-        for number, group in enumerate(groups):
-            for path in group:
-                alike[number, look(Path(path))].append(path)
-        groups = [group for group in alike.values() if len(group) > 1]
-    return {path: group[0] for group in groups if not _silent(group[0]) for path in group}
-
-
-def _middle(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size // 2 - _CHUNK // 2))
-        return hashlib.sha256(file.read(_CHUNK)).digest()
-
-
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _copies(paths: set[str]) -> dict[str, str]:
+    """Path → the first path with the same content; files without sound (all samples equal) are no copies."""
+    sizes = Counter(map(os.path.getsize, paths))
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for path in sorted(paths):
+        if sizes[os.path.getsize(path)] > 1 and (one := first.setdefault(digest(Path(path)), path)) != path:
+            if not _silent(path):
+                found[path] = one
+    return found
 
 
 def _silent(path: str) -> bool:

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from ser_utils import SerError, models
 from ser_utils.evaluation.intervals import interval, ratio, weighted
-from ser_utils.evaluation.predictions import FLOOR, codes, emotions_of, need_equal_seeds, to_clips
+from ser_utils.evaluation.predictions import FLOOR, codes, decided, emotions_of, need_equal_seeds, to_clips
 
 BINS = 10  # of equal width, closed above
 
@@ -212,13 +212,13 @@ def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
         for _, run in own.groupby("seed"):
             confidence, hit = _confidence(run)
             fold, speaker = run["fold"].to_numpy(), run["speaker"]
-            decided = np.zeros(len(run), dtype=bool)
+            sure = np.zeros(len(run), dtype=bool)
             for number in np.unique(fold):
                 here = fold == number
                 others = ~speaker.isin(speaker[here]).to_numpy()
-                decided[here] = confidence[here] >= _lowest(confidence[others], hit[others], accuracy)
-            right = hit[decided].mean() if decided.any() else np.nan
-            runs.append({"system": system, "target": accuracy, "coverage": decided.mean(), "accuracy": right})
+                sure[here] = confidence[here] >= _lowest(confidence[others], hit[others], accuracy)
+            right = hit[sure].mean() if sure.any() else np.nan
+            runs.append({"system": system, "target": accuracy, "coverage": sure.mean(), "accuracy": right})
     return pd.DataFrame(runs).groupby(["system", "target"], sort=False).mean().reset_index()
 
 
@@ -242,8 +242,8 @@ def suspect_labels(predictions: pd.DataFrame) -> pd.DataFrame:
     p, (true, suggested) = clips[names].to_numpy(dtype=float), codes(clips)
     suspect = find_label_issues(true, p, filter_by="confident_learning", n_jobs=1)
     rows = np.arange(len(p))
+    label, other = p[rows, true], p[rows, suggested]
     result = clips[["speaker", "emotion"]].assign(
-        suggested=np.array(names, dtype=object)[suggested], p_label=p[rows, true], p_suggested=p[rows, suggested]
+        suggested=decided(clips), p_label=label, p_suggested=other, margin=label - other
     )
-    result["margin"] = result["p_label"] - result["p_suggested"]
     return result[suspect].sort_values("margin", kind="stable").reset_index()

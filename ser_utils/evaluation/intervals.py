@@ -67,10 +67,7 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
 def confusions_by_unit(
     units: np.ndarray, true: np.ndarray, predicted: np.ndarray, n_units: int, n_classes: int
 ) -> np.ndarray:
-    """Count confusions per unit, as floats of `shape=(n_units, n_classes, n_classes)`.
-
-    `units`, `true` and `predicted` are numbers of the unit, the true and the predicted class of each example.
-    """
+    """Count confusions of examples, given as numbers, per unit: floats of `shape=(n_units, n_classes, n_classes)`."""
     shape = (n_units, n_classes, n_classes)
     cells = np.ravel_multi_index((units, true, predicted), shape)
     return np.bincount(cells, minlength=np.prod(shape)).reshape(shape).astype(float)

@@ -84,7 +84,7 @@ def audit(
     check("label leaks through the duration", set(), _duration, clips)
     check("test statistics used for normalisation", {"system"}, _normalisation, table)
     check("one seed", {"system", "seed"}, _one_seed, table, deterministic)
-    check("few speakers", {"clip"}, _few_speakers, table, speakers)
+    check("few speakers", {"clip"}, _few_speakers, speakers)
     check("accuracy flattered by skewed classes", set(), _skew, predictions, findings[0][1] == FOUND)
     findings += [(name, CANNOT_TELL, f"not visible in predictions; {advice}") for name, advice in _UNSEEN.items()]
     return pd.DataFrame(findings, columns=["check", "verdict", "detail"])
@@ -255,8 +255,8 @@ def _one_seed(table: pd.DataFrame, deterministic: Collection[str]) -> Finding:
     return RULED_OUT, "every system with randomness was run with several seeds"
 
 
-def _few_speakers(table: pd.DataFrame, speakers: pd.Series) -> Finding:
-    n = (speakers if speakers.notna().any() else table["speaker"] if "speaker" in table else speakers).nunique()
+def _few_speakers(speakers: pd.Series) -> Finding:
+    n = speakers.nunique()
     if n < FEW_SPEAKERS:
         return FOUND, f"{n} speakers: intervals were only shown to hold from {FEW_SPEAKERS} on"
     return RULED_OUT, f"{n} speakers"

@@ -58,7 +58,7 @@ def scores(
     level : {"clip", "segment"}
     unit : {"speaker", "clip"}
         What is resampled. "clip" gives intervals that are too narrow, as clips of one speaker are not independent.
-    method : str
+    method, resamples
         See `interval`.
 
     Returns
@@ -240,6 +240,6 @@ def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
     if len(odd):
         names = ", ".join(map(str, odd[key].iloc[0]))
         raise SerError(
-            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or emotion "
-            f"there, {names} among them: compare systems on the same {level}s of one clips table"
+            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or "
+            f"emotion, {names} among them: compare systems on the same {level}s of one clips table"
         )

@@ -53,15 +53,16 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
 def _need_two_speakers(clips: pd.DataFrame) -> None:
     speakers = clips["speaker"].unique()
     if len(speakers) < 2:
-        given = f"{len(clips)} clips of {len(speakers)} speaker ({', '.join(map(str, speakers))})"
-        reason = "evaluation leaves speakers out, so at least two are needed"
-        raise SerError(f"{given}: {reason}; check the speaker column")
-    spoken_by = clips.groupby("emotion")["speaker"].nunique()
-    for emotion in spoken_by.index[spoken_by < 2]:
-        speaker = clips.loc[clips["emotion"] == emotion, "speaker"].iloc[0]
-        lacking = f"the fold that tests '{speaker}' has no '{emotion}' in training"
-        advice = "drop the emotion or add speakers"
-        raise SerError(f"emotion '{emotion}' comes from one speaker only ('{speaker}'): {lacking}; {advice}")
+        raise SerError(
+            f"{len(clips)} clips of {len(speakers)} speaker ({named(speakers)}): evaluation leaves speakers out, "
+            "so at least two are needed; check the speaker column"
+        )
+    for emotion, own in clips.groupby("emotion")["speaker"]:
+        if own.nunique() < 2:
+            raise SerError(
+                f"emotion '{emotion}' comes from one speaker only ('{own.iloc[0]}'): the fold that tests this speaker "
+                "has none in training; drop the emotion or add speakers"
+            )
 
 
 def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
@@ -71,8 +72,6 @@ def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     emotions = clips["emotion"].to_numpy()
-    # Which emotions each speaker has: a training part is complete if its speakers have all between them.
-    has = pd.crosstab(speaker, emotions).to_numpy() > 0
     n_splits = min(_SPLITS, clips["emotion"].value_counts().max())
     for attempt in range(_SEARCHES):
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed + attempt)
@@ -81,18 +80,17 @@ def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
             warnings.filterwarnings("ignore", "The least populated class")  # test parts may lack an emotion
             for number, (_, test) in enumerate(splitter.split(emotions, emotions, groups=speaker)):
                 fold[test] = number
-        of_speaker = np.empty(len(names), dtype=np.int64)
-        of_speaker[speaker] = fold
-        if all(has[of_speaker != number].any(0).all() for number in np.unique(fold)):
+        tested = pd.crosstab(fold, emotions)
+        if (tested < tested.sum()).all(axis=None):  # no fold tests all clips of an emotion
             return fold
     return fold  # check_folds names the fold and the emotion
 
 
 def _text_groups(clips: pd.DataFrame) -> np.ndarray:
-    if clips["text"].isna().any():
-        lacking, advice = clips["text"].isna().sum(), "fill in the text column or use folds without text_disjoint"
-        needed = "text-disjoint folds need the text of every clip"
-        raise SerError(f"{needed}, and {lacking} of {len(clips)} have none: {advice}")
+    lacking = clips["text"].isna().sum()
+    if lacking:
+        advice = "fill in the column or use folds without text_disjoint"
+        raise SerError(f"text-disjoint folds need every clip's text, and {lacking} of {len(clips)} have none: {advice}")
     sizes = clips["text"].value_counts()
     if len(sizes) < 2:
         raise SerError("text-disjoint folds need at least two texts, and all clips have one: leave text_disjoint out")
@@ -119,8 +117,7 @@ def check_folds(folds: pd.Series, clips: pd.DataFrame, *, text_disjoint: bool = 
         )
     missing = clips.loc[~clips["clip"].isin(folds.index), "clip"]
     if len(missing):
-        advice = "make the folds from the same clips table"
-        raise SerError(f"{len(missing)} clips have no fold, '{missing.iloc[0]}' among them: {advice}")
+        raise SerError(f"{len(missing)} clips have no fold, '{missing.iloc[0]}' among them: use this table's folds")
     fold = clips["clip"].map(folds[~folds.index.duplicated()]).to_numpy()
     if not text_disjoint:
         shared = pd.Series(fold).groupby(clips["speaker"].to_numpy()).unique().loc[lambda own: own.map(len) > 1]

@@ -41,13 +41,10 @@ def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000
     X, clips = np.asarray(X)[enough], clips[enough]
     speaker, names = pd.factorize(clips["speaker"])
     if len(names) < 2:
-        raise SerError(
-            f"{len(names)} speakers have {n_splits} clips or more: two are needed to tell one from the other."
-        )
+        raise SerError(f"{len(names)} speakers have {n_splits} clips or more: two are needed to tell them apart.")
     texts = clips["text"]
     repeated = texts.notna().all() and n_splits <= texts.nunique() <= len(clips) / 2
-    splitter = StratifiedGroupKFold if repeated else StratifiedKFold
-    splitter = splitter(n_splits, shuffle=True, random_state=0)
+    splitter = (StratifiedGroupKFold if repeated else StratifiedKFold)(n_splits, shuffle=True, random_state=0)
     hits = np.zeros(len(clips))
     for train, test in splitter.split(X, speaker, groups=texts if repeated else None):
         hits[test] = models.LinearProbe().fit(X[train], speaker[train]).predict(X[test]) == speaker[test]

@@ -1,7 +1,8 @@
 """Run independent jobs with joblib: on this machine, or on a Dask cluster where one is named.
 
-`ser run --scheduler ADDRESS` names it, or the environment variable `SER_SCHEDULER`, through which the address reaches the
-notebooks' kernels; it changes no result and is no parameter of theirs. Workers see the same files under the same paths.
+`ser run --scheduler ADDRESS` names it, or the environment variable `SER_SCHEDULER`, through which the address reaches
+the notebooks' kernels; it changes no result and is no parameter of theirs. Workers see the same files under the same
+paths.
 """
 
 from __future__ import annotations

@@ -71,9 +71,10 @@ def extract(
     samples = _samples(segments)
     if bins is None and np.ptp(samples):
         bins = WHOLE_CLIP_BINS
+    frames = bins or encoder.frames(int(samples[0]))
     return stored(
         "frames", {**_settings(encoder, wanted), "bins": bins}, clips, segments,
-        row_shape=_row_shape(encoder, wanted, bins or encoder.frames(int(samples[0]))), dtype="float16", samples=samples,
+        row_shape=_row_shape(encoder, wanted, frames), dtype="float16", samples=samples,
         compute=partial(_frames, transform=partial(_encode, encoder=encoder, layers=wanted), bins=bins),
         cache=cache, progress=f"{encoder.name}, layer {', '.join(map(str, wanted))}" if progress else None,
     )  # fmt: skip
@@ -182,7 +183,8 @@ def log_mel(
 
 
 def _log_mels(clips: pd.DataFrame, segments: pd.DataFrame, *, bins: int | None) -> np.ndarray:
-    return _frames(clips, segments, transform=lambda waves: mel_spectrogram(waves).swapaxes(1, 2), bins=bins).swapaxes(1, 2)
+    frames = _frames(clips, segments, transform=lambda waves: mel_spectrogram(waves).swapaxes(1, 2), bins=bins)
+    return frames.swapaxes(1, 2)
 
 
 def mel_spectrogram(waveforms: np.ndarray) -> np.ndarray:

@@ -120,10 +120,10 @@ class _Network(ClassifierMixin, BaseEstimator):
 class SegmentCNN(_Network):
     """A small convolutional network over the feature maps of segments.
 
-    X has shape `(n, frames, dims)`. Frames are averaged two by two and each dimension is standardised with the statistics
-    of the training rows; these values are kept in memory, in half precision. One position-wise layer reduces `dims` to
-    `width` channels; two convolutions along time follow, with pooling between them; mean and standard deviation over time
-    give one vector whatever the number of frames; a linear layer classifies it.
+    X has shape `(n, frames, dims)`. Frames are averaged two by two and each dimension is standardised with the
+    statistics of the training rows; these values are kept in memory, in half precision. One position-wise layer reduces
+    `dims` to `width` channels; two convolutions along time follow, with pooling between them; mean and standard
+    deviation over time give one vector whatever the number of frames; a linear layer classifies it.
 
     Parameters
     ----------
@@ -194,9 +194,13 @@ class SpectrogramCNN(_Network):
         ResNet.
     freeze : int, optional
         Number of frozen blocks; all but the last one where not given.
+    dropout, epochs, batch_size, learning_rate, weight_decay, temperature, validation, random_state
+        As for `SegmentCNN`.
 
-    The other parameters and the attributes are those of `SegmentCNN`; the network's convolutional parts are `block_1`,
-    `block_2`, …
+    Attributes
+    ----------
+    classes_, network_, history_, held_out_, temperature_
+        As for `SegmentCNN`; the network's convolutional parts are `block_1`, `block_2`, …
     """
 
     weights: str = "keyword-cnn"

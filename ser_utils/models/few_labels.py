@@ -42,9 +42,20 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike) -> FewerLabels:
-        """Draw rows of X, with classes `y` and speakers `groups`, and fit on them; SerError if a share is out of range.
+        """Draw rows and fit on them.
 
-        An estimator whose `fit` takes `groups` is given those of the rows drawn.
+        Parameters
+        ----------
+        X : array, shape=(n, ...)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,)
+            Speakers; an estimator whose `fit` takes `groups` is given those of the rows drawn.
+
+        Raises
+        ------
+        SerError
+            If a share is out of range.
         """
         for name in ("speakers", "rows"):
             if not 0 < getattr(self, name) <= 1:

@@ -89,7 +89,24 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
 
 
 def class_codes(y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted classes, and the position of each row's class among them; SerError if all rows are of one class."""
+    """Number the classes of rows.
+
+    Parameters
+    ----------
+    y : array-like, shape=(n,)
+
+    Returns
+    -------
+    classes : ndarray
+        In sorted order.
+    codes : ndarray of int, shape=(n,)
+        Position of each row's class among them.
+
+    Raises
+    ------
+    SerError
+        If all rows are of one class.
+    """
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:

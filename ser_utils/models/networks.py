@@ -149,9 +149,20 @@ def segment_network(
     masking: float,
     convolutions: bool = True,
 ) -> nn.Sequential:
-    """The segment CNN: `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
+    """The segment CNN.
 
-    `mean` and `std`, shape `(dims,)`, are statistics of the training rows; the options are those of `SegmentCNN`.
+    Parameters
+    ----------
+    mean, std : Tensor, shape=(dims,)
+        Statistics of the training rows.
+    n_classes : int
+    width, dropout, masking, convolutions
+        As for `SegmentCNN`.
+
+    Returns
+    -------
+    Sequential
+        `(n, frames, dims)` → `(n, n_classes)`; any number of frames from 3 on.
     """
     layers: dict[str, nn.Module] = {"pair": PairFrames(), "standardise": Standardise(mean, std)}
     layers |= {"mask": Mask(masking), "image": ToImage()}
@@ -190,10 +201,19 @@ def keyword_network(n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> 
 
 
 def resnet_network(name: str, n_classes: int, *, mels: int = 64, dropout: float = 0.3) -> nn.Sequential:
-    """An ImageNet ResNet on spectrograms as three equal colour channels: `(n, mels, frames)` → `(n, n_classes)`.
+    """An ImageNet ResNet on spectrograms as three equal colour channels.
 
-    `name` is a local folder or hub name in transformers' format, e.g. `microsoft/resnet-18`. Its parts are named `block_1`
-    (the stem), `block_2`, …
+    Parameters
+    ----------
+    name : str
+        Local folder or hub name of a ResNet in transformers' format, e.g. `microsoft/resnet-18`.
+    n_classes, mels, dropout
+        As for `keyword_network`.
+
+    Returns
+    -------
+    Sequential
+        `(n, mels, frames)` → `(n, n_classes)`, convolutional parts named `block_1` (the stem), `block_2`, …
 
     Raises
     ------
@@ -249,7 +269,13 @@ def receptive_field(network: nn.Module) -> int:
 
 
 def layer_table(network: nn.Sequential, shape: tuple[int, ...]) -> pd.DataFrame:
-    """Describe each layer of a network for one row of `shape`, such as `(49, 256)`.
+    """Describe each layer of a network: its output, size, work and receptive field.
+
+    Parameters
+    ----------
+    network : Sequential
+    shape : tuple of int
+        Shape of one row, e.g. `(49, 256)`.
 
     Returns
     -------

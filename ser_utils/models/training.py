@@ -25,15 +25,22 @@ def rows_of(X: np.ndarray, rows: np.ndarray) -> torch.Tensor:
 
 
 def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of some rows over `axes` (0 among them), in float64, 64 rows at a time.
+    """Mean and standard deviation of some rows over `axes`, in float64 and one bounded piece at a time.
 
     A second pass over the rows sums squared differences from the mean: a difference of two large sums of squares
     would lose the small standard deviation of a dimension whose mean is large.
 
+    Parameters
+    ----------
+    X : ndarray, shape=(n, ...)
+    rows : ndarray of int
+    axes : tuple of int
+        Axes that are averaged over, 0 among them.
+
     Returns
     -------
     mean, std : Tensor, float32
-        Of the shape of one row of `X`, with length 1 along the other `axes`.
+        Of the shape of one row, with length 1 along the other `axes`.
 
     Raises
     ------

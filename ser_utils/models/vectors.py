@@ -30,16 +30,17 @@ DENSE_ROWS = 10_000
 class SVM(ClassifierMixin, BaseEstimator):
     """Support vector machine with a linear or a Gaussian kernel.
 
-    Features are standardised, and whitened or not by the covariance within classes that LDA uses (as is usual for support
-    vector machines on voices, Hatch, Kajarekar & Stolcke 2006). Whitening, kernel and penalty are those with the best UAR
-    over inner speaker-disjoint folds, each with the statistics of its own training rows. One machine is trained per pair
-    of classes; the logistic function of twice its margin is the probability of one class against the other, and these are
-    coupled to probabilities of all classes (Price, Knerr, Personnaz & Dreyfus 1995). Their logarithms are divided by the
-    temperature fitted on the validation rows of the inner folds, which changes no prediction.
+    Features are standardised, and whitened or not by the covariance within classes that LDA uses (as is usual for
+    support vector machines on voices, Hatch, Kajarekar & Stolcke 2006). Whitening, kernel and penalty are those with
+    the best UAR over inner speaker-disjoint folds, each with the statistics of its own training rows. One machine is
+    trained per pair of classes; the logistic function of twice its margin is the probability of one class against the
+    other, and these are coupled to probabilities of all classes (Price, Knerr, Personnaz & Dreyfus 1995). Their
+    logarithms are divided by the temperature fitted on the validation rows of the inner folds, which changes no
+    prediction.
 
-    Whitening gains 2 to 3 points of UAR on eGeMAPS of the demo and loses 3 on the pooled frames of the encoder. On nEMO,
-    penalties below 0.1 lose up to 10 points and still win now and then on the few speakers of an inner fold: they are no
-    choice.
+    Whitening gains 2 to 3 points of UAR on eGeMAPS of the demo and loses 3 on the pooled frames of the encoder. On
+    nEMO, penalties below 0.1 lose up to 10 points and still win now and then on the few speakers of an inner fold: they
+    are no choice.
 
     Parameters
     ----------
@@ -81,7 +82,13 @@ class SVM(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> SVM:
         """Choose whitening, kernel and penalty, then fit on all rows.
 
-        X has the shape `(n, dims)`; `y` are the classes of the rows, `groups` their speakers.
+        Parameters
+        ----------
+        X : array-like, shape=(n, dims)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, shape=(n,), optional
+            Speakers.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
@@ -104,7 +111,8 @@ class SVM(ClassifierMixin, BaseEstimator):
         self.scaler_, self.turn_ = _space(X, codes, self.whiten_)
         X = self.scaler_.transform(X) @ self.turn_
         self.machine_ = SVC(**_settings(self.kernel_, X.shape[1]), C=self.C_).fit(X, codes)
-        self.temperature_ = fit_temperature(logits[best] if parts else _couple(self.machine_, X), codes[held], balanced=True)
+        fitted = logits[best] if parts else _couple(self.machine_, X)
+        self.temperature_ = fit_temperature(fitted, codes[held], balanced=True)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -115,11 +123,12 @@ class SVM(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScaler, np.ndarray]:
-    """A fitted scaler, and the matrix by which scaled rows are multiplied: it whitens within classes, or changes nothing."""
+    """A fitted scaler, and the matrix by which scaled rows are multiplied: it whitens or changes nothing."""
     scaler = StandardScaler().fit(X)
     if not whiten:
         return scaler, np.eye(X.shape[1])
@@ -130,8 +139,9 @@ def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScal
 
 
 def _settings(kernel: str, dims: int) -> dict:
-    # "poly" of degree 1 is the linear kernel with a scale.
-    shape = {"kernel": "rbf", "gamma": 0.25 / dims} if kernel == "gaussian" else {"kernel": "poly", "degree": 1, "gamma": 1 / dims}
+    shape = {"kernel": "rbf", "gamma": 0.25 / dims}
+    if kernel == "linear":  # "poly" of degree 1 is the linear kernel with a scale
+        shape = {"kernel": "poly", "degree": 1, "gamma": 1 / dims}
     return {**shape, "class_weight": "balanced", "decision_function_shape": "ovo", "cache_size": 1000}  # MB
 
 
@@ -149,12 +159,13 @@ def _validate(
 
 
 def _couple(machine: SVC, X: np.ndarray) -> np.ndarray:
-    """Log-probabilities of all classes, not scaled to a sum of 1, from the margins between each two; shape (n, classes)."""
+    """Log-probabilities (n, classes), not scaled to a sum of 1, from the margins between each two classes."""
     margins = machine.decision_function(X)
     if margins.ndim == 1:  # two classes: scikit-learn turns the sign
         margins = -margins[:, None]
     costs = np.zeros((len(X), len(machine.classes_)))
-    # Price et al.: 1 / p_k = sum of 1 / p_kj - (K - 2); with p_kj = 1 / (1 + exp(-2 margin)) that is 1 + sum of exp(-2 margin).
+    # Price et al.: 1 / p_k = sum of 1 / p_kj - (K - 2), which is 1 + sum of exp(-2 margin)
+    # with p_kj = 1 / (1 + exp(-2 margin)).
     for (first, second), margin in zip(itertools.combinations(range(costs.shape[1]), 2), margins.T, strict=True):
         costs[:, first] = np.logaddexp(costs[:, first], -2 * margin)
         costs[:, second] = np.logaddexp(costs[:, second], 2 * margin)
@@ -174,7 +185,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     """
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> LinearProbe:
-        """Fit on X of shape `(n, dims)` and classes `y`; `groups` are not used, since there is nothing to choose."""
+        """Fit on all rows.
+
+        Parameters
+        ----------
+        X : array-like, shape=(n, dims)
+        y : array-like, shape=(n,)
+            Classes.
+        groups : array-like, optional
+            Speakers; not used, since there is nothing to choose.
+        """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
         equal = np.full(len(self.classes_), 1 / len(self.classes_))
@@ -189,4 +209,5 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
+        return self.classes_[probabilities.argmax(axis=1)]

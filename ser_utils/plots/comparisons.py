@@ -98,7 +98,7 @@ def smallest_p(differences: pd.DataFrame) -> str:
     >>> smallest_p(pd.DataFrame({"p": [0.04] * 8, "speakers": 9}))
     'With 9 speakers and 8 comparisons, no corrected p can be below 0.031.'
     """
-    comparisons, speakers = int(differences["p"].notna().sum()), int(differences["speakers"].min())
+    comparisons, speakers = int(differences["p"].notna().sum()), int(differences["speakers"].max())
     least = min(1.0, comparisons * 2 / 2**speakers)
     plural = "s" * (comparisons != 1)
     text = f"With {speakers} speakers and {comparisons} comparison{plural}, no corrected p can be below {least:.3f}."

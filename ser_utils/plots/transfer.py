@@ -39,7 +39,9 @@ def transfer_matrix(scores: pd.DataFrame, *, title: str, chance: float) -> Figur
         ax.set(xlabel="tested on", ylabel="" if i % 3 else "trained on")
         if i % 3:
             ax.set_yticklabels([])
-    title_figure(figure, f"{title}\nUAR [%] and 95 % interval over test speakers; chance {100 * chance:.0f} %")
+    away = scores[scores["trained"].isin(columns) & (scores["trained"] != scores["tested"])].groupby("system")["value"].mean()
+    best = f"best across corpora: {display_name(away.idxmax())}, {100 * away.max():.0f} % on average; chance {100 * chance:.0f} %"
+    title_figure(figure, f"{title} UAR [%] and 95 % interval over test speakers\n{best}")
     return figure
 
 

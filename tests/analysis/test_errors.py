@@ -190,9 +190,9 @@ def test_judging_a_waveform_averages_its_segments_and_leaves_silence_out():
 
 
 def test_a_mean_over_speakers_weighs_each_once_and_is_certain_of_what_all_share():
-    values = np.array([[1.0, 0.5]] * 9 + [[0.0, 0.5]] + [[0.0, 0.5]])
-    table = analysis.mean_over_speakers(values, ["a"] * 9 + ["b", "c"])
-    assert table.value.tolist() == pytest.approx([1 / 3, 0.5])
+    values = np.array([[1.0, 0.5]] * 9 + [[0.0, 0.5]] * 3)
+    table = analysis.mean_over_speakers(values, ["a"] * 9 + ["b", "c", "d"])
+    assert table.value.tolist() == pytest.approx([1 / 4, 0.5])
     assert (table.high - table.low)[0] > 0.5 and (table.high - table.low)[1] == pytest.approx(0)
 
 

@@ -229,6 +229,14 @@ def test_the_start_of_the_nano_is_a_filter_bank_before_random_layers():
     assert cosine.median() > 0.8
 
 
+def test_a_second_stage_of_pre_training_has_the_start_of_the_first():
+    later, nano = (encoders.load(name, device="cpu", precision="fp32") for name in ("wav2vec2-nano-91h", "wav2vec2-nano"))
+    assert (later.dims, later.n_layers, later.recommended_layer) == (nano.dims, nano.n_layers, nano.recommended_layer)
+    assert later.fingerprint != nano.fingerprint
+    begun = [encoders.load(f"wav2vec2-nano{stage}-start", device="cpu", precision="fp32") for stage in ("", "-91h")]
+    assert begun[0].fingerprint == begun[1].fingerprint
+
+
 def test_an_encoder_whose_beginning_is_not_known_has_no_start(folder):
     with pytest.raises(SerError, match="no training.json of `ser pretrain`"):
         encoders.load(f"{folder}-start")

@@ -56,11 +56,13 @@ def test_with_three_corpora_all_others_train_for_one():
 
 
 def test_scores_of_pairs_have_intervals_over_test_speakers():
-    clips = evaluation.join({"a": make_clips(speakers=3, emotions=("anger", "fear", "sadness")),
-                             "b": make_clips(speakers=5, emotions=("anger", "fear", "sadness"), seed=1)})  # fmt: skip
-    rows = evaluation.transfer_scores(transferred(clips, features_of(clips)), resamples=50)
+    clips = evaluation.join({"a": make_clips(speakers=4, emotions=("anger", "fear", "sadness")),
+                             "b": make_clips(speakers=7, emotions=("anger", "fear", "sadness"), seed=1)})  # fmt: skip
+    table = transferred(clips, features_of(clips))
+    assert table[table["trained"] == table["tested"]].groupby("tested")["fold"].nunique().to_dict() == {"a": 4, "b": 5}
+    rows = evaluation.transfer_scores(table, resamples=50)
     assert rows.set_index(["trained", "tested"])["speakers"].to_dict() == {
-        ("a", "a"): 3, ("a", "b"): 5, ("b", "a"): 3, ("b", "b"): 5
+        ("a", "a"): 4, ("a", "b"): 7, ("b", "a"): 4, ("b", "b"): 7
     }  # fmt: skip
     assert {"low", "high", "system", "clips"} <= set(rows)
 

@@ -126,6 +126,16 @@ def test_a_system_that_hears_only_the_level_fails_at_gain_and_passes_elsewhere(c
         assert table.loc[same, "low"] == table.loc[same, "high"] == 0
 
 
+def test_predictions_that_all_change_fail_although_uar_stays(clips):
+    def sign(waves):
+        up = np.array([wave[1] > 0 for wave in waves], dtype=float)
+        return pd.DataFrame({"anger": up, "sadness": 1 - up})
+
+    turned = evaluation.Perturbation(lambda wave, rate, rng: -wave, unchanged=0.5)
+    row = evaluation.robustness(sign, clips, tests={"turned": turned}, resamples=50).loc[1]
+    assert row["unchanged"] == row["change"] == 0 and not row["passed"]
+
+
 def test_groups_are_compared_with_all_speakers(clips):
     table = evaluation.robustness(loud_is_anger, clips, tests={}, resamples=200).set_index("test")
     assert list(table.index) == ["clean", "gender: female", "gender: male", "age: above 23.5", "age: up to 23.5"]

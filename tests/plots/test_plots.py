@@ -345,6 +345,10 @@ def test_the_smallest_possible_p_is_said_where_few_speakers_keep_it_high():
     assert "1 comparison, no corrected p can be below 0.062" in plots.smallest_p(compared(p=[0.5], speakers=5))
 
 
+def test_the_smallest_possible_p_of_comparisons_on_several_corpora_is_that_of_most_speakers():
+    assert plots.smallest_p(pd.DataFrame({"p": [0.5] * 4, "speakers": [7, 7, 8, 8]})).endswith("below 0.031.")
+
+
 def test_the_smallest_possible_p_is_reached_by_a_test_in_which_every_speaker_agrees():
     good, poor = np.tile(np.diag([9.0, 9.0]), (5, 1, 1)), np.tile(np.full((2, 2), 4.5), (5, 1, 1))
     p = evaluation.holm([evaluation.permutation_test(good, poor, evaluation.uar)] * 2)
@@ -591,6 +595,7 @@ def test_the_transfer_matrix_has_a_panel_per_system_and_the_own_corpus_in_bold(t
     assert cells[0, 0].get_text() == "80\n[70, 90]" and cells[1, 0].get_text() == "30\n[20, 40]" and cells[1, 2].get_text() == ""
     assert {place for place, text in cells.items() if text.get_fontweight() == "bold"} == {(0, 0), (1, 1)}
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "all others"]
+    assert "best across corpora: LDA, eGeMAPS, 35 %" in figure.get_suptitle()  # "all others" is no corpus
     assert not cut_off(figure) and min(t.get_fontsize() for t in texts(figure)) >= 8
 
 

@@ -86,7 +86,7 @@ def test_a_long_recording_is_cut_as_the_whole_file_would_be(kept, write_tone, mo
     heard = []
     monkeypatch.setattr(kept, "probabilities", lambda batch: heard.append(batch) or np.full((len(batch), len(kept.labels)), 0.2))
     whole = audio.stream
-    monkeypatch.setattr(audio, "stream", lambda path, found: whole(path, found=found, seconds=1.7))
+    monkeypatch.setattr(audio, "stream", lambda path, **how: whole(path, **how | {"seconds": 1.7}))
     kept.predict(path)
     np.testing.assert_allclose(np.concatenate(heard), expected, atol=2e-6)
 
