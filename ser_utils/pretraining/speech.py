@@ -102,21 +102,21 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
 
 def _fill(files: list, home: Path, held: int, progress: bool) -> None:
     """Decode and measure; what an interrupted run decoded is kept."""
-    if not (home / "bounds.npy").is_file():
+    if not (home / "clips.npy").is_file():
         _decode(files, home, len(files) - held, progress)
     samples, bounds = np.load(home / "samples.npy", mmap_mode="r"), np.load(home / "bounds.npy")
     measured = measure_frames(samples, progress=progress)
     acoustics, targets = _relative(measured, bounds)
     save_array(home / "acoustics.npy", acoustics)
     save_array(home / "targets.npy", targets.astype(np.float16))
-    facts = {"clips": len(files) - held, "held_back": held, "frames": int(np.load(home / "frames.npy"))}
-    write_json(home / "done.json", facts)
+    clips = int(np.load(home / "clips.npy"))
+    write_json(home / "done.json", {"clips": clips, "frames": int(bounds[clips])})
 
 
 def _decode(files: list, home: Path, learned: int, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    parts, bounds, frames, left_out = [], [0], 0, []
+    parts, bounds, clips, left_out = [], [0], 0, []
     for i, path in enumerate(tqdm(files, desc="decode", unit="file", disable=not progress)):
         try:
             wave = audio.read(path)
@@ -128,15 +128,14 @@ def _decode(files: list, home: Path, learned: int, progress: bool) -> None:
         whole[: wave.size] = np.clip(wave * 32767, -32767, 32767).astype(np.int16)
         parts.append(whole)
         bounds.append(bounds[-1] + count)
-        if i < learned:
-            frames = bounds[-1]
+        clips += i < learned
     if not parts:
         raise SerError(f"none of the {len(files)} sound files could be read: {left_out[0]}")
     if left_out:
         warnings.warn(f"{len(left_out)} of {len(files)} sound files are left out: {listed(left_out, 3)}", stacklevel=2)
     save_array(home / "samples.npy", np.concatenate(parts))
-    save_array(home / "frames.npy", np.asarray(frames))
     save_array(home / "bounds.npy", np.asarray(bounds))
+    save_array(home / "clips.npy", np.asarray(clips))
 
 
 def _relative(measured: dict[str, np.ndarray], bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

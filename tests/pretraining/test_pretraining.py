@@ -358,6 +358,17 @@ def test_too_little_speech_and_a_folder_in_use_are_refused(speech, cache, traine
         pretraining.pretrain(speech, trained, steps=2, config=QUICK, cache=cache, progress=False)
 
 
+def test_a_broken_recording_is_left_out_and_not_counted(tmp_path):
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    for name in "ab":
+        soundfile.write(folder / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 16_000)
+    (folder / "aa.wav").write_text("no sound")
+    with pytest.warns(UserWarning, match="1 of 3 sound files"):
+        speech = pretraining.prepare(folder, tmp_path / "cache", progress=False)
+    assert speech.clips == 2 and speech.frames == 200
+
+
 def test_a_changed_recording_of_equal_size_is_decoded_again(tmp_path):
     folder = tmp_path / "speech"
     folder.mkdir()
