@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raise it whenever the same audio and settings give other numbers than before, in `features` or `audio`.
-CODE_VERSION = 4
+CODE_VERSION = 5
 # Packages whose other versions may give other numbers.
 _COMPUTE = ("opensmile", "soxr", "torchaudio")
 #: Where arrays are kept unless another folder is given.
