@@ -148,8 +148,8 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
                     entry = future.result()
                 except (SerError, NotebookFailed) as error:
                     failure, left = failure or error, []
-                    if running:
-                        print(f"{book.name:<{width}}failed; {listed(b.name for b in running)} is still running", flush=True)
+                    still = f"; {listed(b.name for b in running)} is still running" if running else f": {error}"
+                    print(f"{book.name:<{width}}failed{still}", flush=True)
                     continue
                 record.done(book, {**entry, "key": key, "profile": record.record["profile"], **provenance()})
                 print(f"{book.name:<{width}}{entry['seconds']:.0f} s, peak {entry['peak_memory_mb']:.0f} MB", flush=True)
