@@ -153,6 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--minutes", type=_positive(float), metavar="M", help="stop after so many minutes")
     length.add_argument("--steps", type=_positive(int), metavar="N", help="stop after so many updates")
     sub.add_argument("--objective", metavar="NAME", help="what is learned from the audio")
+    about = "train as this file says: JSON with fields of `pretraining.Recipe`, or an encoder's training.json"
+    sub.add_argument("--recipe", metavar="FILE", type=Path, help=about)
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
 
@@ -317,6 +319,8 @@ def _pretrain(options: argparse.Namespace) -> int:
 
     given = {"objective": options.objective, "minutes": options.minutes, "steps": options.steps}
     given = {name: value for name, value in given.items() if value is not None}
+    if options.recipe:
+        given["config"] = pretraining.Recipe.load(options.recipe)
     out = pretraining.pretrain(options.audio, options.out, resume=options.resume, seed=options.seed, **given)
     print(f"encoder: {out}; use it with `ser run --encoder {out}`")
     return 0

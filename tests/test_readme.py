@@ -109,7 +109,7 @@ def test_the_gap_that_was_there_before_the_first_update_is_what_the_probes_say()
     shares = []
     for _, rows in table.groupby(["corpus", "condition"]):
         random, start, end = (
-            rows[rows.hours.isna()].value.item(),
+            rows[rows.encoder == "random weights"].value.item(),
             *rows.set_index("hours").value[[0.0, rows.hours.max()]],
         )
         shares.append(100 * (start - random) / (end - random))

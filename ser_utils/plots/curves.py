@@ -110,8 +110,11 @@ def score_curve(
         ax.set_xticks(ticks, [f"{100 * t:.3g} %" for t in ticks])
     elif (ticks > 0).any():  # symmetric log: zero hours has a place, octaves are equally wide
         ax.set_xscale("symlog", linthresh=ticks[ticks > 0][0], base=2)
-        apart = np.append(ticks[:-1] < 0.8 * ticks[1:], True)  # of names that would overlap, the last is written
-        ax.set_xticks(ticks, [f"{t:.3g}" if clear else "" for t, clear in zip(ticks, apart, strict=True)])
+        named = [ticks[-1]]  # of names that would overlap, the last is written
+        for tick in ticks[-2::-1]:
+            if tick < 0.6 * named[-1]:
+                named.append(tick)
+        ax.set_xticks(ticks, [f"{t:.3g}" if t in named else "" for t in ticks])
     ax.minorticks_off()
     ax.set(xlabel=label or _LABELS[x], title=title)
     return _finish(ax, metric, chance)

@@ -1,8 +1,14 @@
 """The architecture of the nano, and how it is trained."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from transformers import Wav2Vec2Config
+
+from ser_utils import SerError
 
 _DROPOUT = (
     "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "layerdrop",
@@ -16,7 +22,7 @@ def nano_config(**changes) -> Wav2Vec2Config:
     speech recogniser, but learned. On a CPU the seven are most of the cost, these are a tenth of it. `changes` are
     fields of `Wav2Vec2Config` to set otherwise.
     """
-    fields = dict(
+    changed = dict(
         hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
         conv_dim=(256, 256), conv_kernel=(400, 2), conv_stride=(160, 2), conv_bias=True,
         # Group norm would remove every channel's mean over the clip, and with it the long-term spectrum.
@@ -28,14 +34,14 @@ def nano_config(**changes) -> Wav2Vec2Config:
         codevector_dim=128, proj_codevector_dim=128, num_codevectors_per_group=64, num_negatives=50,
         diversity_loss_weight=0.5, contrastive_logits_temperature=0.1,
     )  # fmt: skip
-    fields |= changes
-    fields["num_feat_extract_layers"] = len(fields["conv_dim"])
-    return Wav2Vec2Config(**fields)
+    changed |= changes
+    changed["num_feat_extract_layers"] = len(changed["conv_dim"])
+    return Wav2Vec2Config(**changed)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `pretrain` trains. The defaults are for runs of an hour and more; `training.json` holds the recipe used.
+    """How `pretrain` trains; `training.json` holds the recipe used. The defaults are those of the nano's last stage.
 
     Attributes
     ----------
@@ -57,7 +63,7 @@ class Recipe:
     teacher, teacher_layer : str or None, int or None
         Folder of an earlier checkpoint whose layer's codes are predicted; the middle one when left out.
     start : str or None
-        Folder of an encoder whose weights to start from.
+        Encoder whose weights to start from: a folder, or wav2vec2-nano.
     checkpoint_seconds, checkpoint_steps : float, int or None
         Time and steps after which a checkpoint is written.
     log_steps : int
@@ -68,15 +74,15 @@ class Recipe:
 
     step_seconds: float = 24.0
     crop_seconds: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1e-3
     warmup_steps: int = 500
-    decay: float = 0.1
+    decay: float = 0.25
     weight_decay: float = 0.01
     mask_share: float = 0.5
     mask_frames: tuple[int, ...] = (10, 40)
     codes: tuple[int, ...] = (200, 100)
     unmasked_weight: float = 1.0
-    regression_weight: float = 1.0
+    regression_weight: float = 3.0
     noise: float = 0.4
     room: float = 0.15
     filters: bool = True
@@ -87,3 +93,24 @@ class Recipe:
     checkpoint_steps: int | None = None
     log_steps: int = 100
     model: dict = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe from JSON: its fields, or the `training.json` of an encoder, which holds them as `recipe`.
+
+        Raises
+        ------
+        SerError
+            If the file cannot be read, or has a field that no recipe has.
+        """
+        try:
+            given = json.loads(Path(path).read_text(encoding="utf-8"))
+            given = given.get("recipe", given)
+            given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+            return cls(**given)
+        except (OSError, ValueError, AttributeError) as error:
+            raise SerError(f"{path} is no recipe ({error}): give JSON with fields of pretraining.Recipe.") from error
+        except TypeError as error:
+            known = ", ".join(f.name for f in fields(cls))
+            unknown = ", ".join(sorted(set(given) - {f.name for f in fields(cls)}))
+            raise SerError(f"{path} has fields that no recipe has ({unknown}): known are {known}.") from error

@@ -122,8 +122,11 @@ class _Run:
         encoder = self.student.encoder
         if not saved:
             fresh = encoders.begin(model_config, seed=seed, filters=recipe.filters)
-            begun = Wav2Vec2Model.from_pretrained(recipe.start) if recipe.start else fresh
-            encoder.load_state_dict(begun.state_dict())
+            begun = Wav2Vec2Model.from_pretrained(encoders.find(recipe.start)) if recipe.start else fresh
+            try:
+                encoder.load_state_dict(begun.state_dict())
+            except RuntimeError as error:
+                raise SerError(f"{recipe.start} has another architecture than the recipe: name another start.") from error
         if self.device.type == "cpu":
             as_products(encoder.feature_extractor.conv_layers[0].conv)
         self.student.to(self.device).train()

@@ -5,6 +5,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from small_encoders import make_model, save_encoder
@@ -229,14 +230,6 @@ def test_the_start_of_the_nano_is_a_filter_bank_before_random_layers():
     assert cosine.median() > 0.8
 
 
-def test_a_second_stage_of_pre_training_has_the_start_of_the_first():
-    later, nano = (encoders.load(name, device="cpu", precision="fp32") for name in ("wav2vec2-nano-91h", "wav2vec2-nano"))
-    assert (later.dims, later.n_layers, later.recommended_layer) == (nano.dims, nano.n_layers, nano.recommended_layer)
-    assert later.fingerprint != nano.fingerprint
-    begun = [encoders.load(f"wav2vec2-nano{stage}-start", device="cpu", precision="fp32") for stage in ("", "-91h")]
-    assert begun[0].fingerprint == begun[1].fingerprint
-
-
 def test_an_encoder_whose_beginning_is_not_known_has_no_start(folder):
     with pytest.raises(SerError, match="no training.json of `ser pretrain`"):
         encoders.load(f"{folder}-start")
@@ -324,18 +317,22 @@ def test_an_unknown_folder_gets_one_line(name):
 def test_the_card_of_the_nano_says_what_the_files_beside_it_say():
     folder = encoders.find("wav2vec2-nano")
     card, facts = (folder / "README.md").read_text(encoding="utf-8"), json.loads((folder / "training.json").read_text())
-    recipe = facts["recipe"]
+    first, last = facts["stages"]
     for said in (
-        f"{facts['steps']} updates of {recipe['batch']} crops of {recipe['crop_seconds']:g} s",
-        f"{facts['hours_heard']:.1f} hours heard",
-        f"{facts['seconds']:.0f} s on one thread",
+        f"{first['steps']} updates of {first['recipe']['batch']} crops of {first['recipe']['crop_seconds']:g} s",
+        f"{last['steps']} updates of {last['recipe']['step_seconds']:g} s",
+        *(f"{stage['hours_heard']:.1f} hours heard" for stage in (first, last, facts)),
+        *(f"{stage['core_hours']:.2f} core-hours" for stage in (first, last, facts)),
+        *(f"{stage['speech_hours']:.1f} hours of speech" for stage in (first, last)),
         f"{facts['parameters'] / 1e6:.1f} M parameters",
-        f"{facts['speech_hours']:.2f} hours",
         f"`layer` in `training.json` is {facts['layer']}",
     ):
         assert said in card, said
     import probe_by_hours
 
+    log = pd.read_csv(folder / "log.csv")
+    assert [len(rows) for _, rows in log.groupby("stage")] == [345, 86] and log.hours.is_monotonic_increasing
+    assert log.hours.iloc[-1] == pytest.approx(facts["hours_heard"], abs=0.02)
     assert probe_by_hours.card_table() in card, "run tools/probe_by_hours.py again"
 
 
