@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "leaks": ["audit"],
         "perturbations": ["PERTURBATIONS", "Perturbation", "robustness"],
+        "listeners": ["answers_as_predictions", "fleiss_kappa", "read_answers", "simulate_listeners"],
         "planning": ["power"],
         "predictions": [
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",

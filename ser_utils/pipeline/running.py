@@ -1,6 +1,6 @@
 """Run the notebooks through papermill, skipping what is up to date.
 
-They start in order; two run at a time where neither reads a table of the other. A notebook is run again when something
+They start in order, but not before the tables that they read are written (00 waits for 04); two run at a time. A notebook is run again when something
 that it depends on has changed (see `keys`), or when a product is missing. A rewritten but equal table stops the chain
 there. Papermill and nbconvert are imported only once a notebook must run.
 """
@@ -100,6 +100,8 @@ def run(
     if encoder and Path(encoder).expanduser().is_dir():
         wanted["encoder"] = _absolute(encoder)  # notebooks work in another folder
 
+    if wanted.get("answers"):
+        wanted["answers"] = _absolute(str(wanted["answers"]))
     if wanted.get("others"):
         wanted["others"] = [present(str(name)) for name in wanted["others"]]
     if str(wanted.get("labels")).lower().endswith(corpora.TABLE_ENDINGS):
@@ -140,6 +142,8 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
                 record.page(pages.pop(0))
                 continue
             if not running:
+                if left:
+                    raise SerError(f"{listed(book.name for book in left)} wait for tables of each other: correct their ser.reads")
                 break
             wait([future for future, _ in running.values()], timeout=1, return_when=FIRST_COMPLETED)  # Ctrl-C gets through
             for book in [book for book, (future, _) in running.items() if future.done()]:
@@ -159,12 +163,12 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
 
 
 def _startable(left: Iterable[Notebook], running: Iterable[Notebook]) -> Notebook | None:
-    """The first notebook all of whose tables are there: no earlier one has still to write one."""
-    pending = {table for book in running for table in book.writes}
+    """The first notebook all of whose tables are there: no other one has still to write one."""
+    left = list(left)
     for book in left:
+        pending = {table for other in (*left, *running) if other is not book for table in other.writes}
         if not pending & set(book.reads):
             return book
-        pending |= set(book.writes)
     return None
 
 

@@ -21,8 +21,8 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_the_six_notebooks_of_the_paper_are_there():
-    assert [p.stem[:2] for p in NOTEBOOKS][:6] == ["01", "02", "03", "04", "05", "06"]
+def test_lesson_0_and_the_six_notebooks_of_the_paper_are_there():
+    assert [p.stem[:2] for p in NOTEBOOKS][:7] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
 @every_notebook
