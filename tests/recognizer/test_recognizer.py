@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 from scipy.special import softmax
 
-from ser_utils import SerError, audio, cli, corpora, encoders, evaluation, features, models, recognizer
+from ser_utils import ROOT, SerError, audio, cli, corpora, encoders, evaluation, features, models, recognizer
 from ser_utils.recognizer import EmotionRecognizer
 
 
@@ -108,6 +109,10 @@ def test_robustness_goes_into_the_card_and_predict_says_where(kept, clips, tmp_p
     card = (place / "README.md").read_text()
     assert "| white noise, 0 dB |" in card and ", 90% |" in card and "-5.0 |" in card
     assert "| gender: female | –, – |" in card and "| clean" not in card and "nan%" not in card
+    form = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8").split("## Who and what for")[0]
+    for part in (r"^- \*\*.+?\*\*:", r"^\| [a-z]+ \|.*(?=\n\|---)"):  # fields, heads of tables
+        written = re.findall(part, card, re.M)
+        assert written and re.findall(part, form, re.M) == written, "the form to fill in and the card differ"
     for folder, told in ((place, True), (kept.save(tmp_path / "untested"), False)):
         assert cli.main(["predict", str(clips["path"].iloc[0]), "--model", str(folder)]) == 0
         assert (f"Robustness: {folder / 'README.md'}" in capsys.readouterr().err) == told
