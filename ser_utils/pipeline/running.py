@@ -1,8 +1,8 @@
 """Run the notebooks through papermill, skipping what is up to date.
 
-They start in order, but not before the tables that they read are written (00 waits for 04); two run at a time. A notebook is run again when something
-that it depends on has changed (see `keys`), or when a product is missing. A rewritten but equal table stops the chain
-there. Papermill and nbconvert are imported only once a notebook must run.
+They start in order, but not before the tables that they read are written (00 waits for 04); two run at a time. A
+notebook is run again when something that it depends on has changed (see `keys`), or when a product is missing. A
+rewritten but equal table stops the chain there. Papermill and nbconvert are imported only once a notebook must run.
 """
 
 import math
