@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
         "public_splits": ["split_leaks"],
+        "readings": ["in_percent", "in_points", "read_differences"],
         "scoring": [
             "against_votes", "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip
