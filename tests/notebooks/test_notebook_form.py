@@ -50,6 +50,23 @@ def test_code_cells_are_short_and_functions_live_in_the_module(path):
                 assert node.end_lineno - node.lineno < 12, f"{node.name} belongs into ser_utils"
 
 
+def lesson(notebook):
+    """The cells before the take-aways."""
+    end = next(number for number, cell in enumerate(notebook.cells) if "## Take-aways" in cell.source)
+    return notebook.cells[:end]
+
+
+@every_notebook
+def test_a_line_of_code_fits_a_page(path):
+    lines = [line for cell in lesson(nbformat.read(path, 4)) if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > 100]
+
+
+@every_notebook
+def test_a_lesson_has_at_most_45_cells(path):
+    assert len(lesson(nbformat.read(path, 4))) <= 45
+
+
 def tables_named(notebook, method, position):
     """Names that stand at one position of the calls of a Workspace method."""
     source = "\n".join(cell.source for cell in code_cells(notebook))
