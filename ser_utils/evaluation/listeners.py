@@ -143,11 +143,11 @@ def fleiss_kappa(votes: ArrayLike) -> float:
     >>> round(fleiss_kappa([[2, 0], [0, 2], [1, 1]]), 3)
     0.333
     """
-    votes = np.asarray(votes, dtype=float)
-    votes = votes[votes.sum(axis=1) >= 2]
-    if not len(votes):
+    counts = np.asarray(votes, dtype=float)
+    counts = counts[counts.sum(axis=1) >= 2]
+    if not len(counts):
         raise SerError("no clip has two raters: agreement needs the answers of two or more for the same clips")
-    raters = votes.sum(axis=1)
-    agree = (votes * (votes - 1)).sum(axis=1) / (raters * (raters - 1))  # share of the pairs of raters
-    by_chance = ((votes.sum(axis=0) / votes.sum()) ** 2).sum()
+    raters = counts.sum(axis=1)
+    agree = (counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1))  # share of the pairs of raters
+    by_chance = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
     return float(ratio(agree.mean() - by_chance, 1 - by_chance))
