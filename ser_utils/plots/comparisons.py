@@ -18,7 +18,10 @@ from matplotlib.axes import Axes
 from ser_utils.plots.style import BLUE, INK, PAPER_GREY, PER_SPEAKER, VERMILION, axes_of, display_name
 
 #: What a metric is called on an axis.
-METRIC_NAMES = {"uar": "UAR", "wa": "WA (accuracy)"}
+METRIC_NAMES = {
+    "uar": "UAR", "wa": "WA (accuracy)", "macro_f1": "macro-F1", "cross_entropy": "cross-entropy with the votes",
+    "js_distance": "Jensen–Shannon distance to the votes",
+}  # fmt: skip
 
 
 def draw_chance(ax: Axes, chance: float | None, *, vertical: bool = False) -> None:
