@@ -14,7 +14,7 @@ import yaml
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from ser_utils import ROOT, SerError, corpora, features, listed
-from ser_utils.pipeline.execution import NotebookFailed, execute, killing_kernels
+from ser_utils.pipeline.execution import AT_A_TIME, NotebookFailed, execute, killing_kernels
 from ser_utils.pipeline.keys import Notebook, provenance
 from ser_utils.pipeline.others import present
 from ser_utils.pipeline.record import Record
@@ -25,14 +25,11 @@ PROFILES: dict[str, dict] = {
     "quick": {
         "seeds": [0], "resamples": 500, "epochs": 4, "lengths": [0.5, 1.0, 2.0], "crop_lengths": [1.0],
         "clips_per_speaker": 6, "pitfall_clips": 6, "explained_clips": 12, "changed_clips": 6, "shares": [0.5],
-        "pretrain_steps": 12,
+        "pretrain_steps": 12, "tuning_epochs": 1, "label_shares": [0.3],
     },
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000},
 }  # fmt: skip
-
-# Notebooks side by side: what one of them does in a single process leaves cores to the other.
-_AT_A_TIME = 2
 
 # Set by their own options, because the pipeline itself must know them.
 _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
@@ -122,9 +119,9 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
     """Run the chosen notebooks and write their pages; after a failure, those that still run are waited for."""
     left, running, pages, failure = list(chosen), {}, [], None
     width = 2 + max(len(book.name) for book in chosen)
-    with ThreadPoolExecutor(_AT_A_TIME) as pool, killing_kernels():
+    with ThreadPoolExecutor(AT_A_TIME) as pool, killing_kernels():
         while left or running or pages:
-            while len(running) < _AT_A_TIME and (book := _startable(left, running)):
+            while len(running) < AT_A_TIME and (book := _startable(left, running)):
                 left.remove(book)
                 key = record.key(book)
                 reason = "asked to run afresh" if fresh else record.reason(book, key)
@@ -136,7 +133,7 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
                 record.start(book)
                 given = record.given(book)
                 if "jobs" in book.defaults and (running or _startable(left, [book])):  # shares the machine
-                    given["jobs"] = max(1, (book.defaults | given)["jobs"] // _AT_A_TIME)
+                    given["jobs"] = max(1, (book.defaults | given)["jobs"] // AT_A_TIME)
                 running[book] = pool.submit(execute, book, given, record.workspace, scheduler), key
             if pages:  # while the next kernels start
                 record.page(pages.pop(0))
