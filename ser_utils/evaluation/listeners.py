@@ -44,6 +44,7 @@ def read_answers(folder: str | Path, clips: pd.DataFrame, emotions: Sequence[str
     answers = pd.concat([pd.DataFrame(columns=[*_COLUMNS, "place"], dtype=str), *map(_read, sorted(folder.glob("*.csv")))])
     answers = answers[answers["guess"] != ""].reset_index(drop=True)
     named = {str(number): clip for number, clip in enumerate(clips["clip"], start=1)} | {clip: clip for clip in clips["clip"]}
+    answers["given"] = answers["clip"]  # what messages show: the name of a clip may contain its label
     answers["clip"] = [named.get(clip, clip) for clip in answers["clip"]]
     for wrong, column, advice in (
         (answers["listener"] == "", "listener", "write who answered into every row"),
@@ -54,7 +55,8 @@ def read_answers(folder: str | Path, clips: pd.DataFrame, emotions: Sequence[str
     ):  # fmt: skip
         if wrong.any():
             first = answers[wrong].iloc[0]
-            raise SerError(f"{first['place']}: {column} '{first[column]}': {advice}")
+            given = first["given" if column == "clip" else column]
+            raise SerError(f"{first['place']}: {column} '{given}': {advice}")
     return answers[_COLUMNS]
 
 

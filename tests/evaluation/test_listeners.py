@@ -41,7 +41,7 @@ def test_an_empty_folder_has_no_answers(read):
         ("clip,listener,guess\n21,Anna,anger\n", "anna.csv, line 2: clip '21'"),
         ("clip,listener,guess\n1,Anna,angry\n", "line 2: guess 'angry': give one of anger, fear"),
         ("clip,listener,guess\n1,,anger\n", "line 2: listener '': write who"),
-        ("clip,listener,guess\n1,Anna,anger\n1,Anna,fear\n", "line 3: clip .* keep one row"),
+        ("clip,listener,guess\n1,Anna,anger\n1,Anna,fear\n", "line 3: clip '1': .* keep one row"),
         ("clip,guess\n1,anger\n", "anna.csv lacks the column listener: it has clip, guess"),
         ("", "anna.csv is not a readable CSV file"),
     ],
