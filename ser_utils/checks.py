@@ -74,7 +74,10 @@ def difference(answer, right, hints: Mapping[str, object] | None = None, *, tole
     def equal(other) -> bool:
         if kind is dict:
             return bool(np.allclose([answer[key] for key in other], [*other.values()], rtol=0, atol=tolerance))
-        return np.shape(other) == np.shape(right) and np.allclose(answer, other, rtol=0, atol=tolerance)
+        if np.shape(other) != np.shape(right):
+            return False
+        # A dimension that hardly varies is divided by almost nothing: single values of an array may differ.
+        return bool(np.isclose(answer, other, rtol=1e-4 if kind is np.ndarray else 0, atol=tolerance).mean() > 0.99)
 
     if equal(right):
         return None
