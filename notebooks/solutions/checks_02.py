@@ -8,7 +8,7 @@ def exercise_1(answer, model):
     """Window and stride give the shape of every feature map before it is computed."""
     right = next(n for n in range(99 * model.stride, 200 * model.stride) if model.frames(n) == 100)
     hints = {
-        "the first frame needs a whole window, only the others one stride each": 100 * model.stride,
+        "the first frame needs all samples of the window, only the others one stride each": 100 * model.stride,
         "the window gives the first frame already, so 99 strides follow": right + model.stride,
         "that is in seconds": right / audio.SAMPLE_RATE,
     }
