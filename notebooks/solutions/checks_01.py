@@ -27,7 +27,7 @@ def exercise_2(answer, measured):
 
 
 def exercise_3(answer, files, clips):
-    """Half of one emotion is enough to raise UAR, and only the recall of that emotion shows why."""
+    """UAR, a mean over emotions, hides such a leak; the recall of that emotion shows it."""
     if not isinstance(answer, pd.DataFrame) or len(answer) != len(files):
         return "a table like `files` is needed, with one row per clip"
     changed = (answer.sample_rate != clips.sample_rate.to_numpy()).to_numpy()
