@@ -14,7 +14,7 @@ def exercise_1(answer, systems, true, noise):
 
 
 def exercise_2(answer, correct, clips):
-    """A voice of which there are fewer clips is learned less well, so the leak is smaller."""
+    """How large this leak is depends on how much there is to learn about each voice."""
     if not all(isinstance(table, pd.DataFrame) and "fold" in table for table in (answer, correct)):
         return "two predictions tables are needed"
     if set(answer["clip"]) != set(correct["clip"]):
