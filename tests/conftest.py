@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from filelock import FileLock
-from small import NOTEBOOKS, solutions
+from small import NOTEBOOKS, with_solutions
 
 from ser_utils import pipeline
 
@@ -53,10 +53,7 @@ def quick_run(tmp_path_factory, request):
         if not done.exists():
             sources.mkdir(exist_ok=True)
             for path in NOTEBOOKS:
-                notebook = nbformat.read(path, 4)
-                for number, code in enumerate(solutions(notebook)):
-                    notebook.cells.append(nbformat.v4.new_code_cell(code, id=f"solution-{number}"))
-                nbformat.write(notebook, sources / path.name)
+                nbformat.write(with_solutions(path), sources / path.name)
             pipeline.run("demo", profile="quick", out=out, notebooks=sources)
             done.touch()
     return out

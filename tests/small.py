@@ -1,6 +1,5 @@
 """Small notebooks and a small corpus for the tests of the pipeline and the command line; and where the real ones are."""
 
-import re
 from pathlib import Path
 
 import nbformat
@@ -10,13 +9,18 @@ import soundfile
 from ser_utils import cli
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-SOLUTION = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 
 
-def solutions(notebook) -> list[str]:
-    """Code of the exercises' folded solutions, in order."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return SOLUTION.findall(text)
+def solutions(path: Path):
+    """The notebook with the solutions of a notebook's exercises; its code runs at the end of that notebook."""
+    return nbformat.read(path.parent / "solutions" / path.name, 4)
+
+
+def with_solutions(path: Path):
+    """A notebook with the code of its solutions at its end."""
+    notebook = nbformat.read(path, 4)
+    notebook.cells += [cell for cell in solutions(path).cells if cell.cell_type == "code"]
+    return notebook
 
 
 def write_notebook(folder: Path, name: str, *cells: str, reads=(), writes=()):

@@ -12,7 +12,7 @@ PACKAGE = REPOSITORY / "ser_utils"
 
 #: The rooms in the order in which data flows. A room imports from rooms on its left, never from those on its right.
 ROOMS = ["corpora", "audio", "encoders", "features", "models", "evaluation", "analysis", "plots", "pretraining",
-         "recognizer", "pipeline", "bench", "cli"]  # fmt: skip
+         "recognizer", "pipeline", "checks", "bench", "cli"]  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

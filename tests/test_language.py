@@ -95,7 +95,10 @@ def test_docstrings_and_comments_use_the_usual_terms(path):
     assert not found(prose(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+SOLUTIONS = sorted((NOTEBOOKS[0].parent / "solutions").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_lessons_use_the_usual_terms(path):
     assert not found(lesson(path), but=set())
 

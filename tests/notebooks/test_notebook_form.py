@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import nbformat
 import pytest
-from small import NOTEBOOKS, solutions
+from small import NOTEBOOKS, solutions, with_solutions
 
 from ser_utils import plots
 
@@ -27,7 +27,7 @@ def test_lesson_0_and_the_six_notebooks_of_the_paper_are_there():
 
 @every_notebook
 def test_a_committed_notebook_carries_no_outputs(path):
-    for cell in code_cells(nbformat.read(path, 4)):
+    for cell in code_cells(with_solutions(path)):
         assert not cell.outputs and cell.execution_count is None
 
 
@@ -42,7 +42,7 @@ def test_a_notebook_opens_with_its_question_and_then_its_parameters(path):
 
 @every_notebook
 def test_code_cells_are_short_and_functions_live_in_the_module(path):
-    for cell in code_cells(nbformat.read(path, 4)):
+    for cell in code_cells(with_solutions(path)):
         lines = [line for line in cell.source.splitlines() if not line.startswith(("import ", "from "))]
         assert len(lines) <= 18, cell.source
         for node in ast.walk(ast.parse(cell.source)):
@@ -93,8 +93,7 @@ def test_every_saved_figure_says_which_clips_it_shows(path):
 
 @every_notebook
 def test_every_figure_is_asked_for_as_its_function_takes_it(path):
-    notebook = nbformat.read(path, 4)
-    source = "\n".join([cell.source for cell in code_cells(notebook)] + solutions(notebook))
+    source = "\n".join(cell.source for cell in code_cells(with_solutions(path)))
     calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
     calls = [call for call in calls if ast.unparse(call.func.value) == "plots"]
     assert calls
@@ -104,11 +103,66 @@ def test_every_figure_is_asked_for_as_its_function_takes_it(path):
 
 
 @every_notebook
-def test_a_notebook_ends_with_take_aways_and_exercises_with_solutions(path):
-    notebook = nbformat.read(path, 4)
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    assert "Take-away" in text and "<details>" in text
-    assert len(solutions(notebook)) >= 2
+def test_a_notebook_ends_with_take_aways_questions_and_exercises(path):
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    text = "\n".join(cells)
+    assert text.index("## Take-away") < text.index("## Questions") < text.index("## Exercises")
+    assert cells[-1].startswith("**Next")
+
+
+QUESTION = re.compile(
+    r"\*\*(\d)\.\*\* ([^\n]+)\n\n((?:- \*\*[A-D]\*\* [^\n]+\n)+)\n<details><summary>Answer</summary>\n\n(.+?)\n\n</details>", re.S
+)
+
+
+@every_notebook
+def test_five_questions_have_one_right_answer_each_and_say_why_the_others_are_wrong(path):
+    (text,) = (cell.source for cell in nbformat.read(path, 4).cells if cell.source.startswith("## Questions"))
+    questions = QUESTION.findall(text)
+    assert [number for number, *_ in questions] == list("12345") and text.count("<details>") == 5
+    for _, question, listed, why in questions:
+        letters = re.findall(r"^- \*\*([A-D])\*\* ", listed, re.M)
+        assert len(letters) >= 3 and letters == list("ABCD")[: len(letters)], question
+        (right,) = re.findall(r"\*\*([A-D]) is right\.\*\*", why)
+        assert right in letters and why.startswith(f"**{right} is right.**"), question
+        assert set(re.findall(r"\*\*([A-D])\*\*", why)) == set(letters) - {right}, f"explain the other answers: {question}"
+    assert len({re.search(r"\*\*([A-D]) is", why)[1] for *_, why in questions}) > 1, "always the same letter is right"
+
+
+def exercises(path):
+    """Name, stars and text of each exercise, and the cell below it to write in."""
+    cells = nbformat.read(path, 4).cells
+    found = [(re.search(r"^\*\*(\d\d-\d)\*\* (★+) (.+)", c.source, re.M | re.S), below) for c, below in zip(cells, cells[1:])]
+    return [(*match.groups(), below) for match, below in found if match]
+
+
+@every_notebook
+def test_three_to_five_exercises_go_from_one_star_to_three_and_have_a_cell_to_write_in(path):
+    found = exercises(path)
+    stars = [len(stars) for _, stars, *_ in found]
+    assert 3 <= len(found) <= 5 and stars == sorted(stars) and set(stars) == {1, 2, 3}
+    assert [name for name, *_ in found] == [f"{path.stem[:2]}-{number}" for number in range(1, len(found) + 1)]
+    for name, stars, _, cell in found:
+        assert "exercise" in cell.metadata.get("tags", []), name
+        if cell.cell_type == "code":
+            assert "# Write your code here." in cell.source and re.search(r" = \.\.\.( |\n)", cell.source)
+            assert cell.source.splitlines()[-1].startswith(f'check("{name}", ')
+        else:
+            assert len(stars) == 3, f"{name} has no check"
+
+
+@every_notebook
+def test_every_exercise_has_a_solution_in_words_and_its_check_meets_a_right_and_a_wrong_answer(path):
+    cells = solutions(path).cells
+    prose = {c.source[3:7]: c.source for c in cells if re.match(r"## \d\d-\d\n", c.source)}
+    right, wrong = (
+        "\n".join(c.source for c in code_cells(solutions(path)) if c.metadata.tags == [tag]) for tag in ("solution", "wrong")
+    )
+    assert list(prose) == [name for name, *_ in exercises(path)]
+    for name, _, _, cell in exercises(path):
+        assert len(prose[name]) > 120, f"{name}: what does the result mean?"
+        if cell.cell_type == "code":
+            assert right.count(f'check("{name}", ') == 1 and wrong.count(f'check("{name}", ') >= 1, name
 
 
 @every_notebook
@@ -125,8 +179,10 @@ def problems(path) -> str:
     return subprocess.run([*ruff, *rules, str(path)], capture_output=True, text=True).stdout
 
 
-def test_every_cell_compiles_and_uses_only_what_cells_above_define():
-    assert "All checks passed" in problems(NOTEBOOKS[0].parent), problems(NOTEBOOKS[0].parent)
+def test_every_cell_compiles_and_uses_only_what_cells_above_define(tmp_path):
+    for path in NOTEBOOKS:
+        nbformat.write(with_solutions(path), tmp_path / path.name)
+    assert "All checks passed" in problems(tmp_path), problems(tmp_path)
 
 
 def test_cells_in_a_wrong_order_are_noticed(tmp_path):

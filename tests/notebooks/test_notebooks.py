@@ -1,6 +1,7 @@
 """The notebooks, all of them from end to end on the quick profile, exercises included; their form is in `test_notebook_form`."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,20 @@ def test_all_notebooks_run_in_order_and_leave_their_tables_figures_and_pages(qui
         assert (quick_run / "reports/demo" / f"{path.stem}.html").stat().st_size > 100_000
         assert list((quick_run / "reports/demo/figures").glob(f"{path.stem[:2]}_*.png")), f"{path.stem} drew nothing"
     assert "demo (synthetic)" in (quick_run / "reports/demo/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_check_accepts_the_solution_and_refuses_wrong_answers_and_the_stub(path, quick_run):
+    said = {"exercise": "", "solution": "", "wrong": ""}
+    for cell in nbformat.read(quick_run / "reports/demo" / path.name, 4).cells:
+        for tag in set(cell.metadata.get("tags", [])) & set(said) if cell.cell_type == "code" else ():
+            said[tag] += "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+    spoken = {tag: re.findall(r"^(\d\d-\d): (right|not yet|not done yet)\.", text, re.M) for tag, text in said.items()}
+    names = [name for name, _ in spoken["exercise"]]
+    assert names and {verdict for _, verdict in spoken["exercise"]} == {"not done yet"}
+    assert spoken["solution"] == [(name, "right") for name in names], said["solution"]
+    assert {verdict for _, verdict in spoken["wrong"]} == {"not yet"}, said["wrong"]
+    assert {name for name, _ in spoken["wrong"]} == set(names)
 
 
 def test_the_scores_have_the_agreed_columns_and_sane_values(quick_run):
