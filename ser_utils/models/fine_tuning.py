@@ -20,7 +20,7 @@ from ser_utils.models.augmentation import augment
 from ser_utils.models.cnn import _Network
 
 #: What is trained beside the classifier, and the highest learning rate of the top layer.
-TUNED = {"frozen": 0.0, "last": 3e-4, "lora": 3e-3, "all": 3e-4}
+TUNED = {"frozen": 0.0, "last": 3e-4, "lora": 1e-3, "all": 3e-4}
 
 
 class _Average(nn.Module):
@@ -61,8 +61,8 @@ class FineTuned(_Network):
     tuning_epochs : int
         Epochs of both together.
     tuning_rate : float, optional
-        Highest learning rate of the classifier and of the top layer in these; by default `TUNED[tuned]`. It rises over
-        the first third of the updates and falls to zero.
+        Highest learning rate of the top layer in these; by default `TUNED[tuned]`. It rises over the first third of the
+        updates and falls to zero. The classifier's is a tenth of what it was by itself.
     layer_decay : float
         Each layer has the rate of the one above times this.
     augmentation : sequence of {"noise", "speed", "room"}
@@ -153,7 +153,7 @@ class FineTuned(_Network):
             layers.merge()
             return by_itself
         top = TUNED[self.tuned] if self.tuning_rate is None else self.tuning_rate
-        groups = [{"params": list(head.parameters()), "lr": top}]
+        groups = [{"params": list(head.parameters()), "lr": self.learning_rate / 10}]
         for depth, layer in enumerate(reversed(layers.layers)):
             if parameters := [p for p in layer.parameters() if p.requires_grad]:
                 groups.append({"params": parameters, "lr": top * self.layer_decay**depth})
