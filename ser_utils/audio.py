@@ -243,7 +243,6 @@ def cut_segments(
     """
     import pandas as pd
 
-    hop = seconds if hop is None else hop
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds={seconds}: a segment length is above 0, or None for whole clips.")
     if hop is not None and not hop > 0:
@@ -257,7 +256,7 @@ def cut_segments(
     if seconds is None:
         table = pd.DataFrame({"clip": names, "start": 0.0, "end": duration, "padding": 0.0})
     else:
-        row, start = _grid(duration, seconds, hop, min_coverage)
+        row, start = _grid(duration, seconds, hop or seconds, min_coverage)
         end = np.minimum(start + seconds, duration[row])
         padding = np.clip(1 - (end - start) / seconds, 0, None)
         padding[padding < 1e-9] = 0

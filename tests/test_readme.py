@@ -301,7 +301,7 @@ def test_every_command_of_readme_explains_itself(words, capsys):
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [(README, 1), (REPOSITORY / "docs" / "usage.md", 4)], ids=["README", "usage"]
+    ("page", "count"), [(README, 1), (REPOSITORY / "docs" / "usage.md", 5)], ids=["README", "usage"]
 )
 def test_the_python_examples_of_a_page_run_one_after_the_other(page, count, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)

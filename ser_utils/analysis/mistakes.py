@@ -122,7 +122,7 @@ def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: 
 
 
 def published_results() -> pd.DataFrame:
-    """Published scores on ShEMO and EMO-DB with the protocol of each.
+    """Published scores on ShEMO, EMO-DB and RAVDESS with the protocol of each.
 
     Returns
     -------

@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "parsers": ["audio_files", "sound_files"],
         "resuming": ["ATTEMPTS"],
         "spelling": ["alike_speakers"],
-        "table": ["COLUMNS", "even_share", "examples", "label_sets", "load", "scored", "thin"],
+        "table": ["COLUMNS", "draw_quiz", "even_share", "examples", "label_sets", "load", "scored", "thin"],
     },
 )

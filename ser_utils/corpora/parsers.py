@@ -124,7 +124,7 @@ def _parse_names(known: Corpus, names: Names, folder: Path) -> tuple[list[dict],
         rows.append({
             "clip": said.get("clip", path.stem).replace("/", "_"), "path": str(path), "speaker": speaker,
             "emotion": _emotion(names.emotion, said["emotion"], path),
-            "gender": genders.get(said.get("gender", speaker)), "text": names.text.get(text, text),
+            "gender": genders.get(said.get("gender", speaker)), "text": names.text.get(str(text), text),
         })  # fmt: skip
     kinds = {
         path: kind for path in others for pattern, kind in names.left_out.items() if re.fullmatch(pattern, path.stem)

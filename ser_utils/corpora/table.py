@@ -272,3 +272,30 @@ def examples(clips: pd.DataFrame, *, seconds: float = 2.5) -> pd.DataFrame:
     ordered = clips.assign(place=place, distance=distance).sort_values(["place", "distance", "clip"])
     chosen = ordered.groupby("emotion").head(1).set_index("emotion", drop=False)
     return chosen.loc[emotions_among(chosen.index), list(clips.columns)].reset_index(drop=True)
+
+
+def draw_quiz(clips: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame:
+    """Draw clips for a listening test, equally many of each emotion (or one more), in random order.
+
+    Of one speaker and emotion a second clip is drawn only where an emotion has no other speakers left, and never a third.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        A clips table.
+    count : int
+        Number of clips to draw; fewer are returned where there are not so many.
+    seed : int
+        The same seed draws the same clips in the same order.
+
+    Returns
+    -------
+    DataFrame
+        The rows drawn, with a new index.
+    """
+    shuffled = clips.sample(frac=1, random_state=seed)
+    again = shuffled.groupby(["speaker", "emotion"]).cumcount()
+    ordered = shuffled.assign(turn=again)[again < 2].sort_values("turn", kind="stable")
+    # The first clip of every emotion, then the second of every emotion, and so on.
+    drawn = ordered.assign(turn=ordered.groupby("emotion").cumcount()).sort_values("turn", kind="stable").head(count)
+    return drawn[list(clips.columns)].sample(frac=1, random_state=seed).reset_index(drop=True)

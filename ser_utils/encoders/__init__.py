@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "adapting": ["Layers", "normalised_at_end", "save_adapted", "starts_at_zero"],
         "encoder": ["Encoder", "ToLayer", "WEIGHTS", "quiet", "turns"],
         "loading": ["find", "load"],
         "precision": ["AlongWidth", "autocast", "choose"],

@@ -1,9 +1,12 @@
 """Find an encoder by its name: one of the repository, a local folder, or a model of the Hugging Face hub."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,6 +14,9 @@ from ser_utils import SerError
 from ser_utils.encoders.encoder import WEIGHTS, Encoder, _fingerprint, _line, _settings, quiet
 from ser_utils.encoders.precision import choose, prepare
 from ser_utils.encoders.start import begin, beginning, split_control
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
 # May be missing from weights: the vector that replaces masked frames in pre-training is not used here.
 _UNUSED = {"masked_spec_embed"}
@@ -36,11 +42,28 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
     SerError
         If there is no such folder, it does not hold an encoder of a known family, or the hub cannot be reached.
     """
+    name = str(name)
+    folder, config, extractor, model = plain(name)
+    model.eval().requires_grad_(False)
+    fingerprint = _fingerprint(model, extractor)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    computed_in = choose(precision, place)
+    prepare(model, computed_in, place)
+    model.to(place)  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
+    layer = _recommended_layer(folder, config.num_hidden_layers)
+    settings = {"fingerprint": fingerprint, "recommended_layer": layer, "device": place, "precision": computed_in}
+    return Encoder(name, model, extractor, **settings)
+
+
+def plain(name: str) -> tuple[Path, PretrainedConfig, FeatureExtractionMixin, PreTrainedModel]:
+    """Return the folder of an encoder, its settings, and its model as transformers makes it.
+
+    Raises SerError as `load` does.
+    """
     from transformers import AutoModel
 
-    name = str(name)
-    plain, seed, started = split_control(name)
-    folder = find(plain, weights=seed is None and not started)
+    bare, seed, started = split_control(name)
+    folder = find(bare, weights=seed is None and not started)
     with quiet():
         config, extractor = _settings(folder, name)
         if started:
@@ -64,15 +87,7 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
                     f"the weights in {folder} do not fit its config.json: {len(missing)} arrays are missing or of "
                     f"another shape, {missing[0]} among them; download or save the model again."
                 )
-    model.eval().requires_grad_(False)
-    fingerprint = _fingerprint(model, extractor)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    computed_in = choose(precision, place)
-    prepare(model, computed_in, place)
-    model.to(place)  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
-    layer = _recommended_layer(folder, config.num_hidden_layers)
-    settings = {"fingerprint": fingerprint, "recommended_layer": layer, "device": place, "precision": computed_in}
-    return Encoder(name, model, extractor, **settings)
+    return folder, config, extractor, model
 
 
 def find(name: str, *, weights: bool = True) -> Path:

@@ -18,11 +18,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],  # fmt: skip
         "leaks": ["audit"],
         "perturbations": ["PERTURBATIONS", "Perturbation", "robustness"],
+        "listeners": ["answers_as_predictions", "fleiss_kappa", "read_answers", "simulate_listeners"],
         "planning": ["power"],
         "predictions": [
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
         "public_splits": ["split_leaks"],
+        "readings": ["in_percent", "in_points", "read_differences"],
         "scoring": [
             "against_votes", "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
         ],  # fmt: skip

@@ -150,8 +150,8 @@ def robustness(
     clean = decided(waves)
 
     def recall(predicted: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Callable:
-        codes = names.get_indexer(facts["emotion"]), names.get_indexer(predicted)
-        counts = confusions_by_unit(units[rows], *(code[rows] for code in codes), len(speakers), len(names))
+        true, said = (names.get_indexer(values)[rows] for values in (facts["emotion"], predicted))
+        counts = confusions_by_unit(units[rows], true, said, len(speakers), len(names))
         return weighted(counts[None], uar)
 
     def row(test: str, estimate: Callable, rows: np.ndarray, **more: object) -> dict:

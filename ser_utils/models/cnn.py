@@ -9,7 +9,7 @@ headline score (UAR, the unweighted average recall) weighs them the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -76,11 +76,7 @@ class _Network(ClassifierMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):  # other random numbers go on as before
             torch.manual_seed(self.random_state)
             self.network_, trained, inputs = self._prepare(X, fit)
-            self.history_ = training.train(
-                trained, inputs, codes, fit, held, targets,
-                epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-            )  # fmt: skip
+            self.history_ = self._train(trained, inputs, codes, fit, held, targets)
         self.temperature_ = self.temperature
         if len(held):
             logits = training.run(trained, inputs, held).double().numpy()
@@ -93,6 +89,13 @@ class _Network(ClassifierMixin, BaseEstimator):
     def _prepare(self, X: np.ndarray, fit: np.ndarray) -> tuple[nn.Sequential, nn.Module, np.ndarray]:
         """The whole network, its last layers, which are trained, and the inputs of these for every row of X."""
         raise NotImplementedError
+
+    def _train(self, trained: nn.Module, *data: Any) -> pd.DataFrame:
+        """Train the last layers in place; `data` as `training.train` takes it."""
+        return training.train(
+            trained, *data, epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+        )  # fmt: skip
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of shape (n, classes), columns in the order of `classes_`; a memory map is read in batches."""

@@ -61,6 +61,11 @@ def statistics(X: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> tuple[
     return mean[0].float(), std[0].float()
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are; the processor for one without parameters."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
+
+
 @torch.inference_mode()
 def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None) -> torch.Tensor:
     """Outputs of a network in evaluation mode, computed one batch at a time.
@@ -79,8 +84,8 @@ def run(network: nn.Module, X: np.ndarray, rows: np.ndarray | None = None) -> to
     Tensor, shape=(len(rows), classes), float32
     """
     network.eval()
-    rows = np.arange(len(X)) if rows is None else rows
-    return torch.cat([network(rows_of(X, rows[i : i + 256])) for i in range(0, len(rows), 256)])
+    rows, device = np.arange(len(X)) if rows is None else rows, device_of(network)
+    return torch.cat([network(rows_of(X, rows[i : i + 256]).to(device)).cpu() for i in range(0, len(rows), 256)])
 
 
 @torch.inference_mode()
@@ -93,10 +98,11 @@ def precompute(network: nn.Module, X: np.ndarray, *, out: np.ndarray | None = No
         `out` where given, which may be X itself if the layers keep the shape.
     """
     network.eval()
+    device = device_of(network)
     if out is None:
-        out = np.empty((len(X), *network(rows_of(X, np.arange(1))).shape[1:]), np.float16)
+        out = np.empty((len(X), *network(rows_of(X, np.arange(1)).to(device)).shape[1:]), np.float16)
     for batch in np.array_split(np.arange(len(X)), math.ceil(len(X) / 64)):  # 64 rows stay in the processor's cache
-        out[batch] = network(rows_of(X, batch)).half().numpy()
+        out[batch] = network(rows_of(X, batch).to(device)).half().cpu().numpy()
     return out
 
 
@@ -117,6 +123,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     weight_decay: float,
+    groups: list[dict] | None = None,
 ) -> pd.DataFrame:
     """Train a network in place and, where there are validation rows, keep the weights of its best epoch on them.
 
@@ -141,6 +148,9 @@ def train(
         `default_epochs` where not given.
     batch_size, learning_rate, weight_decay
         As usual; the learning rate is the highest of the cycle.
+    groups : list of dict, optional
+        Parameters with rates of their own, as for AdamW: `params`, `lr`. All parameters have `learning_rate` where not
+        given.
 
     Returns
     -------
@@ -148,12 +158,15 @@ def train(
         One row per epoch: `epoch, train_loss, validation_loss, validation_uar, kept`.
     """
     counts = np.bincount(codes[fit]).astype(float)
-    loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32))
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+    device = device_of(network)
+    loss_of = nn.CrossEntropyLoss(torch.tensor(len(fit) / (len(counts) * counts), dtype=torch.float32)).to(device)
+    targets = targets.to(device)
+    parameters = groups or [{"params": [p for p in network.parameters() if p.requires_grad], "lr": learning_rate}]
+    optimiser = torch.optim.AdamW(parameters, weight_decay=weight_decay, fused=True)
+    highest = [group["lr"] for group in parameters]
     n_batches = math.ceil(len(fit) / batch_size)
     epochs = default_epochs(n_batches) if epochs is None else epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * n_batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, highest, total_steps=epochs * n_batches)
     history, best_score, best_epoch, best = [], (-math.inf, -math.inf), 0, None
     for epoch in range(1, epochs + 1):
         network.train()
@@ -161,7 +174,7 @@ def train(
         # Batches of equal size: a last batch of one row would break batch normalisation.
         for rows in np.array_split(fit[torch.randperm(len(fit)).numpy()], n_batches):
             optimiser.zero_grad()
-            loss = loss_of(network(rows_of(X, rows)), targets[rows])
+            loss = loss_of(network(rows_of(X, rows).to(device)), targets[rows])
             loss.backward()
             optimiser.step()
             schedule.step()
@@ -169,7 +182,7 @@ def train(
         validation_loss, uar = math.nan, math.nan
         if len(held):
             outputs = run(network, X, held)
-            validation_loss = loss_of(outputs, targets[held]).item()
+            validation_loss = loss_of(outputs.to(device), targets[held]).item()
             uar = recall_score(codes[held], outputs.argmax(1), labels=np.unique(codes[held]), average="macro")
         history.append((epoch, total / len(fit), validation_loss, uar))
         if not len(held):

@@ -88,7 +88,7 @@ def fingerprints(book: Notebook, given: dict, tables: Path, corpus: str) -> dict
     weights = sorted(package.glob("*/weights/**/*")) + (sorted(Path(encoder).rglob("*")) if encoder else [])
     source = [[cell["cell_type"], cell["source"], cell["metadata"].get("tags")] for cell in book.cells]
     read = [tables / f"{name}.parquet" for name in book.reads]
-    return {
+    found = {
         "notebook": _hash([source, book.reads, book.writes]),
         "parameters": _hash(used),
         "module": _contents(sorted(package.rglob("*.py"))),
@@ -97,6 +97,10 @@ def fingerprints(book: Notebook, given: dict, tables: Path, corpus: str) -> dict
         "corpus": corpus,
         "encoder weights": digest(encoder, _contents(weights)),
     }
+    if "answers" in used:
+        folder = Path(used["answers"]) if used["answers"] else tables / "answers"
+        found["answers of listeners"] = _contents(sorted(folder.glob("*.csv")))
+    return found
 
 
 def _hash(value: object) -> str:

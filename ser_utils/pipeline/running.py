@@ -1,8 +1,8 @@
 """Run the notebooks through papermill, skipping what is up to date.
 
-They start in order; two run at a time where neither reads a table of the other. A notebook is run again when something
-that it depends on has changed (see `keys`), or when a product is missing. A rewritten but equal table stops the chain
-there. Papermill and nbconvert are imported only once a notebook must run.
+They start in order, but not before the tables that they read are written (00 waits for 04); two run at a time. A
+notebook is run again when something that it depends on has changed (see `keys`), or when a product is missing. A
+rewritten but equal table stops the chain there. Papermill and nbconvert are imported only once a notebook must run.
 """
 
 import math
@@ -14,7 +14,7 @@ import yaml
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from ser_utils import ROOT, SerError, corpora, features, listed
-from ser_utils.pipeline.execution import NotebookFailed, execute, killing_kernels
+from ser_utils.pipeline.execution import AT_A_TIME, NotebookFailed, execute, killing_kernels
 from ser_utils.pipeline.keys import Notebook, provenance
 from ser_utils.pipeline.others import present
 from ser_utils.pipeline.record import Record
@@ -25,14 +25,11 @@ PROFILES: dict[str, dict] = {
     "quick": {
         "seeds": [0], "resamples": 500, "epochs": 4, "lengths": [0.5, 1.0, 2.0], "crop_lengths": [1.0],
         "clips_per_speaker": 6, "pitfall_clips": 6, "explained_clips": 12, "changed_clips": 6, "shares": [0.5],
-        "pretrain_steps": 12,
+        "pretrain_steps": 12, "tuning_epochs": 1, "label_shares": [0.3],
     },
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000},
 }  # fmt: skip
-
-# Notebooks side by side: what one of them does in a single process leaves cores to the other.
-_AT_A_TIME = 2
 
 # Set by their own options, because the pipeline itself must know them.
 _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
@@ -100,6 +97,8 @@ def run(
     if encoder and Path(encoder).expanduser().is_dir():
         wanted["encoder"] = _absolute(encoder)  # notebooks work in another folder
 
+    if wanted.get("answers"):
+        wanted["answers"] = _absolute(str(wanted["answers"]))
     if wanted.get("others"):
         wanted["others"] = [present(str(name)) for name in wanted["others"]]
     if str(wanted.get("labels")).lower().endswith(corpora.TABLE_ENDINGS):
@@ -120,9 +119,9 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
     """Run the chosen notebooks and write their pages; after a failure, those that still run are waited for."""
     left, running, pages, failure = list(chosen), {}, [], None
     width = 2 + max(len(book.name) for book in chosen)
-    with ThreadPoolExecutor(_AT_A_TIME) as pool, killing_kernels():
+    with ThreadPoolExecutor(AT_A_TIME) as pool, killing_kernels():
         while left or running or pages:
-            while len(running) < _AT_A_TIME and (book := _startable(left, running)):
+            while len(running) < AT_A_TIME and (book := _startable(left, running)):
                 left.remove(book)
                 key = record.key(book)
                 reason = "asked to run afresh" if fresh else record.reason(book, key)
@@ -134,12 +133,14 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
                 record.start(book)
                 given = record.given(book)
                 if "jobs" in book.defaults and (running or _startable(left, [book])):  # shares the machine
-                    given["jobs"] = max(1, (book.defaults | given)["jobs"] // _AT_A_TIME)
+                    given["jobs"] = max(1, (book.defaults | given)["jobs"] // AT_A_TIME)
                 running[book] = pool.submit(execute, book, given, record.workspace, scheduler), key
             if pages:  # while the next kernels start
                 record.page(pages.pop(0))
                 continue
             if not running:
+                if left:
+                    raise SerError(f"{listed(book.name for book in left)} wait for tables of each other: correct their ser.reads")
                 break
             wait([future for future, _ in running.values()], timeout=1, return_when=FIRST_COMPLETED)  # Ctrl-C gets through
             for book in [book for book, (future, _) in running.items() if future.done()]:
@@ -159,12 +160,12 @@ def _run_books(record: Record, chosen: list[Notebook], fresh: bool, scheduler: s
 
 
 def _startable(left: Iterable[Notebook], running: Iterable[Notebook]) -> Notebook | None:
-    """The first notebook all of whose tables are there: no earlier one has still to write one."""
-    pending = {table for book in running for table in book.writes}
+    """The first notebook all of whose tables are there: no other one has still to write one."""
+    left = list(left)
     for book in left:
+        pending = {table for other in (*left, *running) if other is not book for table in other.writes}
         if not pending & set(book.reads):
             return book
-        pending |= set(book.writes)
     return None
 
 

@@ -169,9 +169,9 @@ class Workspace:
             figure.savefig(temporary, dpi=130, bbox_inches="tight", metadata={"Software": None})
         self._record(path)
 
-    def save_recognizer(self, recognizer) -> Path:
-        """Keep a trained recognizer in `data/processed/<workspace>/recognizer`, and return that folder."""
-        folder = recognizer.save(self.tables / "recognizer")
+    def save_recognizer(self, recognizer, name: str = "recognizer") -> Path:
+        """Keep a trained recognizer in `data/processed/<workspace>/<name>`, and return that folder."""
+        folder = recognizer.save(self.tables / name)
         for path in sorted(file for file in folder.rglob("*") if file.is_file()):
             self._record(path)
         return folder

@@ -20,8 +20,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "spectrogram", "timeline",
         ],  # fmt: skip
         "style": [
-            "EMOTION_COLOURS", "EMOTION_HATCHES", "EMOTION_MARKERS", "INK", "SYSTEM_NAMES", "display_name",
-            "emotion_order", "system_order", "use_style",
+            "CURVE_STYLES", "EMOTION_COLOURS", "EMOTION_HATCHES", "EMOTION_MARKERS", "INK", "SYSTEM_NAMES",
+            "display_name", "emotion_order", "system_order", "use_style",
         ],  # fmt: skip
         "transfer": ["robustness", "transfer_matrix"],
     },

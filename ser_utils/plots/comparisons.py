@@ -11,16 +11,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ser_utils.plots.style import BLUE, INK, PAPER_GREY, PER_SPEAKER, VERMILION, axes_of, display_name
 
 #: What a metric is called on an axis.
-METRIC_NAMES = {"uar": "UAR", "wa": "WA (accuracy)"}
+METRIC_NAMES = {
+    "uar": "UAR", "wa": "WA (accuracy)", "macro_f1": "macro-F1", "cross_entropy": "cross-entropy with the votes",
+    "js_distance": "Jensen–Shannon distance to the votes",
+}  # fmt: skip
 
 
 def draw_chance(ax: Axes, chance: float | None, *, vertical: bool = False) -> None:
@@ -159,10 +160,10 @@ def mistakes(mistakes: pd.DataFrame, *, title: str) -> Axes:
     return ax
 
 
-def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str) -> Figure:
-    """Published scores by corpus, hollow where speakers leak into the test, above our own scores with intervals.
+def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str) -> Axes:
+    """Published scores, one row per corpus and kind of split, above our own scores: every score is a dot.
 
-    Of each corpus at most 16 scores are drawn, the highest.
+    The median of each row is a line, and its highest score is named.
 
     Parameters
     ----------
@@ -173,29 +174,26 @@ def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str) -> Figu
     label : str
         Name of the corpus that our scores are from.
     """
-    panels = [(name, rows.nlargest(16, "value")) for name, rows in published.groupby("corpus", sort=False)]
-    heights = [len(rows) for _, rows in panels] + [len(own)]
-    figure, axes = plt.subplots(
-        len(heights), 1, figsize=(9, 1.2 * len(heights) + 0.2 * sum(heights)), sharex=True, layout="constrained",
-        height_ratios=[h + 2 for h in heights],
-    )  # fmt: skip
     kinds = {
-        "yes": ("white", VERMILION, "o", "speakers on both sides"),
-        "no": (BLUE, BLUE, "o", "speaker-disjoint"),
-        "unknown": (PAPER_GREY, PAPER_GREY, "X", "protocol unknown"),
+        "yes": (VERMILION, "white", "speakers on both sides"),
+        "unknown": (PAPER_GREY, PAPER_GREY, "split not known"),
+        "no": (BLUE, BLUE, "speaker-disjoint"),
     }
-    for ax, (name, rows) in zip(axes, panels, strict=False):
-        names = rows["source"].str.split("(").str[0].str.strip() + ": " + rows["system"]
-        y = _rows_from_the_top(ax, [textwrap.shorten(name, 56, placeholder=" …") for name in names])
-        for kind, (face, edge, marker, text) in kinds.items():
-            of_kind = (rows["leaky"] == kind).to_numpy()
-            look = dict(color=edge, markerfacecolor=face, markersize=6.5, label=text)
-            ax.plot(rows["value"][of_kind], y[of_kind], marker, **look)
-        ax.set_title(f"{name}, published" + (" (highest 16)" if len(rows) == 16 else ""))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-    rows, ax = own.sort_values("value", ascending=False), axes[-1]
-    y = _rows_from_the_top(ax, rows["system"].map(display_name))
-    ax.hlines(y, 100 * rows["low"], 100 * rows["high"], color=BLUE, linewidth=1.6)
-    ax.plot(100 * rows["value"], y, "o", color=BLUE, markersize=6.5)
-    ax.set(xlabel="UAR [%]", title=f"{label}, ours (speaker-disjoint, 95 % interval over speakers)", xlim=(0, 102))
-    return figure
+    rows = [
+        (f"{corpus}, {words}", part["value"].to_numpy(), part["system"].iloc[part["value"].argmax()], edge, face)
+        for corpus, scores in published.groupby("corpus", sort=False)
+        for kind, (edge, face, words) in kinds.items()
+        if len(part := scores[scores["leaky"] == kind])
+    ]
+    best = own.loc[own["value"].idxmax()]
+    rows.append((f"{label}, ours", 100 * own["value"].to_numpy(), display_name(best["system"]), "#009E73", "#009E73"))
+    ax = axes_of(9, 1.2 + 0.5 * len(rows))
+    y = _rows_from_the_top(ax, [f"{name} ({len(values)})" for name, values, *_ in rows])
+    for place, (_, values, highest, edge, face) in zip(y, rows, strict=True):
+        ax.plot(values, np.full(len(values), place), "o", color=edge, markerfacecolor=face, markersize=6, alpha=0.8)
+        ax.plot([np.median(values)] * 2, [place - 0.3, place + 0.3], color=INK, linewidth=1.5)
+        words = textwrap.shorten(highest, 44, placeholder=" …")
+        ax.annotate(words, (values.max(), place), (6, 0), textcoords="offset points", va="center", fontsize=8)
+    ax.set(xlabel="UAR [%]; line: median of the row; named: its highest", xlim=(0, 135), xticks=range(0, 101, 20))
+    ax.set_title("The same corpus, other splits: how high are published scores?")
+    return ax

@@ -79,7 +79,10 @@ SYSTEM_NAMES: dict[str, str] = {
     "encoder-segment-linear": "linear layer per segment, {encoder}",
     "encoder-cnn-early": "segment CNN with early stopping, {encoder}",
     "encoder-cnn-ensemble": "segment CNNs averaged, {encoder}",
-    "encoder-tuned": "{encoder}, fine-tuned",
+    "encoder-frozen": "segment CNN, {encoder}, frozen",
+    "encoder-tuned-last": "{encoder}, last layer tuned",
+    "encoder-tuned-lora": "{encoder}, tuned with LoRA",
+    "encoder-tuned-all": "{encoder}, all layers tuned",
 }
 #: Ends the name of a system with per-speaker statistics.
 PER_SPEAKER = "/speaker"

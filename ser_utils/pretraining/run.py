@@ -77,7 +77,7 @@ def pretrain(
     if (minutes is None) == (steps is None):
         given = "neither" if minutes is None else "both"
         raise SerError(f"{given} of minutes and steps given: say how long to train with one of them.")
-    if (minutes if steps is None else steps) <= 0:
+    if not (minutes if steps is None else steps) > 0:  # nan is no length, either
         raise SerError(f"{'minutes' if steps is None else 'steps'} must be more than 0.")
     if objective not in OBJECTIVES:
         raise SerError(f"objective {objective!r} is not known: choose one of {', '.join(OBJECTIVES)}.")

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "card": ["MEANING"],
         "export": ["to_onnx"],
+        "listening": ["quiz", "quiz_page"],
         "recognizer": ["EmotionRecognizer"],
         "training": ["train"],
         "widgets": ["Microphone", "cursor", "inbox"],

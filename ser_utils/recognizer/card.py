@@ -14,8 +14,9 @@ def model_card(config: dict) -> str:
         "---", "library_name: ser-utils", "pipeline_tag: audio-classification", "tags: [speech-emotion-recognition]", "---", "",
         f"# Emotion recognizer, trained on {about['corpus']}", "", MEANING, "",
         f"- **Labels**: {', '.join(config['labels'])}.",
-        f"- **System**: frames of {config['encoder']}, layer {config['layer']}, in segments of {config['segment_seconds']:g} s; "
-        f"a small CNN; log-probabilities of the segments averaged. Temperature {config['temperature']:.2f}.",
+        f"- **System**: frames of {about.get('tuned', config['encoder'])}, layer {config['layer']}, in segments of "
+        f"{config['segment_seconds']:g} s; a small CNN; log-probabilities of the segments averaged. "
+        f"Temperature {config['temperature']:.2f}.",
         f"- **Trained on**: {about['clips']} clips, {about['speakers']} speakers, {about['hours']} h of {about['corpus']}; "
         f"{about['epochs']} epochs; silent segments left out.",
         f"- **Normalisation**: {config['normalisation']}.", "",

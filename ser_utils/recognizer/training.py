@@ -1,11 +1,13 @@
 """Training of a recognizer on all speakers of a corpus."""
 
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
+from sklearn.base import clone
 
-from ser_utils import audio, encoders, features, models
+from ser_utils import SerError, audio, encoders, features, models
 from ser_utils.recognizer import familiarity
 from ser_utils.recognizer.recognizer import FORMAT, EmotionRecognizer
 
@@ -14,8 +16,9 @@ def train(
     clips: pd.DataFrame, encoder: encoders.Encoder, *,
     corpus: str, layer: int | None = None, segment_seconds: float = 1.0, epochs: int | None = None, seed: int = 0,
     leave_out: Collection[str] = (), scores: pd.DataFrame | None = None, cache: str | Path | None = None,
+    tuned: models.FineTuned | None = None,
 ) -> EmotionRecognizer:  # fmt: skip
-    """Train the segment CNN on the active segments of all speakers of a corpus.
+    """Train the segment CNN, or fine-tune the encoder, on the active segments of all speakers of a corpus.
 
     Parameters
     ----------
@@ -31,15 +34,31 @@ def train(
         Rows of `scores.csv` of this system on test speakers, for the model card.
     cache : str or Path, optional
         Folder of features.
+    tuned : FineTuned, optional
+        How to tune the encoder; its head is the CNN, and its own settings stand in place of `layer`, `epochs` and `seed`.
+
+    Raises
+    ------
+    SerError
+        If `tuned` has another head.
     """
+    if tuned is not None and tuned.head != "cnn":
+        raise SerError(f"head={tuned.head!r}: a recognizer keeps a FineTuned with the head cnn.")
+    if tuned is not None:
+        layer = tuned.layer
     layer = encoder.recommended_layer if layer is None else layer
     segments = audio.cut_segments(clips, seconds=segment_seconds, active=audio.activity(clips))
-    X = features.extract(clips, segments, encoder, layers=(layer,), cache=cache)
+    X = features.extract(clips, segments, encoder, layers=(layer if tuned is None else 0,), cache=cache)
     clips = clips[~clips["speaker"].isin(leave_out)]
     used = segments["clip"].isin(clips["clip"]).to_numpy()
     facts = clips.set_index("clip").loc[segments["clip"][used]]
-    cnn = models.SegmentCNN(epochs=epochs, random_state=seed)
+    cnn = models.SegmentCNN(epochs=epochs, random_state=seed) if tuned is None else clone(tuned).set_params(encoder=encoder)
     cnn.fit(X[used], facts["emotion"].to_numpy())
+    network, place = cnn.network_, None
+    if tuned is not None:  # the encoder lies in a folder of its own until the recognizer is saved with it
+        place = tempfile.TemporaryDirectory(prefix="tuned-")
+        encoder = encoders.load(str(cnn.save(place.name)), precision=encoder.precision)
+        network = cnn.network_[2:].cpu()
     columns = ["system", "metric", "value", "low", "high"]
     kept = [] if scores is None else scores.loc[scores["level"] == "clip", columns].round(4).to_dict("records")
     config = {
@@ -59,8 +78,12 @@ def train(
             "speakers": int(clips["speaker"].nunique()),
             "hours": round(float(clips["duration"].sum()) / 3600, 2),
             "epochs": len(cnn.history_),
-            "seed": seed,
+            "seed": cnn.random_state,
         },
         "scores": kept,
     }
-    return EmotionRecognizer(encoder, cnn.network_, config)
+    if tuned is not None:
+        config["training"]["tuned"] = f"{cnn.encoder.name}, tuned on this corpus ({cnn.tuned})"
+    made = EmotionRecognizer(encoder, network, config)
+    made._place = place  # removed with it
+    return made

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 from small import one_line, write_silence
+from tables import make_clips
 
 from ser_utils import EMOTIONS, SerError, audio, corpora
 
@@ -388,3 +389,34 @@ def test_a_rare_emotion_is_set_aside_on_shemo_only_and_not_when_all_are_asked_fo
 def test_only_shemo_has_several_sets_of_labels():
     with pytest.raises(SerError, match="nEMO has one set of labels"):
         corpora.label_sets("nemo")
+
+
+# ---------------------------------------------------------------------------------------------- a listening test
+
+
+def test_a_quiz_has_every_emotion_equally_often_and_no_voice_twice_where_it_can():
+    quiz = corpora.draw_quiz(make_clips(speakers=10, each=4), 20)
+    assert len(quiz) == 20 and quiz["clip"].is_unique
+    assert set(quiz["emotion"].value_counts()) == {3, 4}
+    assert not quiz.duplicated(["speaker", "emotion"]).any()
+    assert quiz["speaker"].nunique() >= 7
+
+
+def test_a_quiz_is_shuffled_and_the_same_for_the_same_seed():
+    clips = make_clips()
+    quiz = corpora.draw_quiz(clips, 20)
+    assert quiz.equals(corpora.draw_quiz(clips, 20))
+    assert not quiz["clip"].equals(corpora.draw_quiz(clips, 20, seed=1)["clip"])
+    orders = [corpora.draw_quiz(clips, 20, seed=seed)["emotion"] for seed in range(20)]
+    assert not any(order.is_monotonic_increasing for order in orders)
+    places = pd.concat([pd.Series(order.index, index=order.to_numpy()) for order in orders])
+    assert places.groupby(level=0).mean().between(7, 12).all(), "no emotion comes first or last"
+    rarer = [order.value_counts().idxmin() for order in orders]
+    assert len(set(rarer)) > 2, "which emotions come once more often is left to chance"
+
+
+def test_a_quiz_takes_a_second_clip_of_a_voice_before_it_is_short_and_never_a_third():
+    few = make_clips(speakers=2, each=4)
+    quiz = corpora.draw_quiz(few, 20)
+    assert len(quiz) == 20 and quiz.groupby(["speaker", "emotion"]).size().max() == 2
+    assert len(corpora.draw_quiz(few, 100)) == 2 * 2 * 6

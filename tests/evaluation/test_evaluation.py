@@ -564,7 +564,7 @@ def test_published_results_are_complete_and_say_where_they_come_from():
         "leaky",
         "note",
     ]
-    assert set(table["corpus"]) == {"ShEMO", "EMO-DB"} and set(table["metric"]) == {"uar", "wa"}
+    assert set(table["corpus"]) == {"ShEMO", "EMO-DB", "RAVDESS"} and set(table["metric"]) == {"uar", "wa"}
     assert set(table["leaky"]) == {"yes", "no", "unknown"} and table["value"].between(30, 100).all()
     assert (table[["source", "system"]] != "").all(axis=None)
     assert not table.duplicated(["source", "corpus", "system", "protocol", "metric"]).any()

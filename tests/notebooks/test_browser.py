@@ -105,7 +105,21 @@ def speak_for_oneself(page, out):
     page.driver.save_screenshot(str(SHOTS / "09_recorded.png"))
 
 
-WIDGETS = {"06_error_analysis": choose_another_clip, "09_your_own_recordings": speak_for_oneself}
+def guess(page, out):
+    """00: answers are saved by clicking."""
+    cell = page.cell_with(".widget-toggle-buttons")
+    rows = page.find(".widget-toggle-buttons", cell)
+    assert len(rows) == len(page.find("audio", cell)) == 20
+    for row in rows[:3]:
+        page.find("button", row)[0].click()
+    page.find("input[type=text]", cell)[0].send_keys("Anna")
+    next(button for button in page.find("button", cell) if button.text == "Save").click()
+    page.wait(lambda: "3 of 20 answers are saved" in cell.text, 20, "the answers are not saved")
+    assert len((out / "data/processed/demo/answers/Anna.csv").read_text().splitlines()) == 4
+
+
+WIDGETS = {"00_listen": guess, "06_error_analysis": choose_another_clip,
+           "09_your_own_recordings": speak_for_oneself}  # fmt: skip
 
 
 # In this order: a notebook reads the tables of those before it.
@@ -183,6 +197,16 @@ def test_a_page_follows_the_colour_scheme(scheme, opened):
 def test_nothing_of_a_page_is_cut_off_on_paper(name, opened):
     page = opened(name, 680, media="print")  # A4 less margins of 15 mm, at 96 pixels an inch
     assert page.sideways() <= 0 and page.cut_off() == []
+
+
+def test_the_listening_test_of_a_page_computes_a_score(opened):
+    page = opened("00_listen", 1440)
+    selects = page.driver.find_elements("css selector", "#quiz select")
+    assert len(selects) == 20
+    page.driver.execute_script("for (const one of document.querySelectorAll('#quiz select')) one.selectedIndex = 1")
+    page.driver.execute_script("document.querySelector('#quiz button.show').click()")
+    said = page.driver.find_element("css selector", "#quiz .score").text
+    assert "20 of 20 clips answered." in said and "UAR, the mean of these recalls: 17 %." in said
 
 
 def test_paper_is_white_in_the_dark_too(opened):

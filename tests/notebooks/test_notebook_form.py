@@ -21,8 +21,8 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_the_six_notebooks_of_the_paper_are_there():
-    assert [p.stem[:2] for p in NOTEBOOKS][:6] == ["01", "02", "03", "04", "05", "06"]
+def test_lesson_0_and_the_six_notebooks_of_the_paper_are_there():
+    assert [p.stem[:2] for p in NOTEBOOKS][:7] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
 @every_notebook
@@ -48,6 +48,23 @@ def test_code_cells_are_short_and_functions_live_in_the_module(path):
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 12, f"{node.name} belongs into ser_utils"
+
+
+def lesson(notebook):
+    """The cells before the take-aways."""
+    end = next(number for number, cell in enumerate(notebook.cells) if "## Take-aways" in cell.source)
+    return notebook.cells[:end]
+
+
+@every_notebook
+def test_a_line_of_code_fits_a_page(path):
+    lines = [line for cell in lesson(nbformat.read(path, 4)) if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > 100]
+
+
+@every_notebook
+def test_a_lesson_has_at_most_45_cells(path):
+    assert len(lesson(nbformat.read(path, 4))) <= 45
 
 
 def tables_named(notebook, method, position):

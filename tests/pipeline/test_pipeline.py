@@ -327,6 +327,16 @@ def test_a_local_encoder_is_known_by_its_content(tree, tmp_path):
     assert changed(before, after) == {"encoder weights"}
 
 
+@pytest.mark.parametrize("given", [None, "elsewhere"])
+def test_new_answers_of_listeners_make_their_notebook_stale(tree, tmp_path, given):
+    folder = tmp_path / (given or "answers")
+    folder.mkdir()
+    cells, named = ["count = 1\nanswers = None"], {"answers": given and str(folder)}
+    before = notebook_of(tmp_path, *cells, **named)
+    (folder / "anna.csv").write_text("clip,listener,guess\n1,Anna,anger\n")
+    assert changed(before, notebook_of(tmp_path, *cells, **named)) == {"answers of listeners"}
+
+
 def test_the_corpus_fingerprint_follows_the_recordings_bytes_and_labels_but_not_their_place(tmp_path, corpus):
     copy = tmp_path / "moved"
     shutil.copytree(corpus.parent, copy)
@@ -369,6 +379,21 @@ def test_two_notebooks_that_share_no_table_run_side_by_side_and_share_the_cores(
     said = {name: printed(reports(place) / f"{name}.ipynb") for name in ran}
     assert "jobs: 1" in said["02_second"] and "jobs: 1" in said["03_third"] and "jobs: 2" in said["04_fourth"]
     assert rerun() == ([], ["01_first", "02_second", "03_third", "04_fourth"]), "the number of jobs makes nothing stale"
+
+
+def test_a_notebook_waits_for_a_table_that_a_later_one_writes(rerun, place):
+    read = "print(len(work.table('doubled')))"
+    write_notebook(place / "notebooks", "00_early", "# Early", PARAMETERS, OPEN, read, reads=["doubled"])
+    assert rerun() == (["00_early"], ["01_first", "02_second", "03_third"])
+    (tables(place) / "doubled.parquet").unlink()
+    assert rerun() == (["02_second"], ["00_early", "01_first", "03_third"]), "looked at before its table was there again"
+
+
+def test_notebooks_that_wait_for_each_other_are_named_instead_of_left_out(rerun, place):
+    for name, reads, writes in (("00_hen", "egg", "hen"), ("04_egg", "hen", "egg")):
+        write_notebook(place / "notebooks", name, "# Which first?", PARAMETERS, OPEN, reads=[reads], writes=[writes])
+    with pytest.raises(SerError, match="00_hen, 04_egg wait for tables of each other"):
+        rerun()
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------------

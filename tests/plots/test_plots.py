@@ -561,7 +561,7 @@ def test_nothing_is_cut_off_and_no_text_is_smaller_than_8_points(clips, scores):
         assert min(t.get_fontsize() for t in texts(figure)) >= 8
 
 
-def test_published_scores_are_hollow_where_speakers_leak():
+def test_all_published_scores_are_drawn_and_hollow_where_speakers_leak():
     published = pd.DataFrame(
         {
             "corpus": ["ShEMO", "ShEMO", "EMO-DB"],
@@ -572,12 +572,15 @@ def test_published_scores_are_hollow_where_speakers_leak():
         }
     )
     own = pd.DataFrame({"system": ["ours"], "value": [0.5], "low": [0.4], "high": [0.6]})
-    figure = plots.published(published, own, label="demo (synthetic)")
-    shemo = figure.axes[0]
-    faces = {line.get_label(): line.get_markerfacecolor() for line in shemo.lines if len(line.get_xdata())}
-    assert faces["speakers on both sides"] == "white" and faces["speaker-disjoint"] == "#0072B2"
-    assert [text.get_text() for text in shemo.get_yticklabels()] == ["A 2020: svm", "B 2021: cnn"]  # from the top
-    assert "demo (synthetic)" in figure.axes[-1].get_title(loc="left")
+    ax = plots.published(published, own, label="demo (synthetic)")
+    names = [text.get_text() for text in ax.get_yticklabels()]  # from the top
+    expected = ["ShEMO, speakers on both sides (1)", "ShEMO, speaker-disjoint (1)", "EMO-DB, split not known (1)"]
+    assert names == [*expected, "demo (synthetic), ours (1)"]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [tuple(dot.get_xdata()) for dot in dots] == [(80.0,), (60.0,), (75.0,), (50.0,)], "every score is drawn"
+    assert dots[0].get_markerfacecolor() == "white" and dots[1].get_markerfacecolor() == "#0072B2"
+    assert [text.get_text() for text in ax.texts] == ["svm", "cnn", "svm", "ours"]
+    assert not cut_off(ax.figure)
 
 
 @pytest.fixture

@@ -321,6 +321,7 @@ def test_noise_is_as_much_as_asked_for_and_rooms_keep_the_level():
         (dict(minutes=1, steps=2), "both of minutes and steps"),
         (dict(), "neither of minutes and steps"),
         (dict(steps=0), "more than 0"),
+        (dict(minutes=float("nan")), "more than 0"),
         (dict(steps=2, resume=True), "nothing to resume"),
         (dict(steps=2, objective="guessing"), "guessing.*clusters, contrastive"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 from scipy.special import softmax
 
-from ser_utils import SerError, audio, cli, corpora, encoders, evaluation, features, models, recognizer
+from ser_utils import ROOT, SerError, audio, cli, corpora, encoders, evaluation, features, models, recognizer
 from ser_utils.recognizer import EmotionRecognizer
 
 
@@ -108,6 +109,10 @@ def test_robustness_goes_into_the_card_and_predict_says_where(kept, clips, tmp_p
     card = (place / "README.md").read_text()
     assert "| white noise, 0 dB |" in card and ", 90% |" in card and "-5.0 |" in card
     assert "| gender: female | –, – |" in card and "| clean" not in card and "nan%" not in card
+    form = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8").split("## Who and what for")[0]
+    for part in (r"^- \*\*.+?\*\*:", r"^\| [a-z]+ \|.*(?=\n\|---)"):  # fields, heads of tables
+        written = re.findall(part, card, re.M)
+        assert written and re.findall(part, form, re.M) == written, "the form to fill in and the card differ"
     for folder, told in ((place, True), (kept.save(tmp_path / "untested"), False)):
         assert cli.main(["predict", str(clips["path"].iloc[0]), "--model", str(folder)]) == 0
         assert (f"Robustness: {folder / 'README.md'}" in capsys.readouterr().err) == told
@@ -123,6 +128,27 @@ def test_an_encoder_from_a_local_folder_goes_with_it(clips, tmp_path):
     (tmp_path / "cache").rename(tmp_path / "gone")
     moved = place.rename(tmp_path / "moved")
     assert EmotionRecognizer.from_pretrained(moved)(clips["path"].iloc[0]) == before
+
+
+def test_a_tuned_encoder_goes_with_the_system_that_was_trained_on_it(clips, tmp_path, capsys):
+    encoder = encoders.load("wav2vec2-nano")
+    how = models.FineTuned(encoder=encoder, tuned="last", epochs=1, tuning_epochs=1)
+    trained = recognizer.train(clips, encoder, corpus="x", cache=tmp_path / "cache", tuned=how)
+    path = clips["path"].iloc[0]
+    segments = audio.cut_segments(clips.iloc[:1], seconds=1.0, active=audio.activity(clips.iloc[:1]))
+    before, waves = trained(path), np.stack(list(audio.read_segments(clips.iloc[:1], segments)))
+    place = trained.save(tmp_path / "kept")
+    del trained  # and with it the folder in which its encoder lay
+    again = EmotionRecognizer.from_pretrained(place)
+    assert again(path) == before and again.encoder.n_layers == 2
+    assert again.config["training"]["epochs"] == 2 and "tuned on this corpus (last)" in (place / "README.md").read_text()
+    facts = clips.set_index("clip").loc[(cut := audio.cut_segments(clips, seconds=1.0, active=audio.activity(clips)))["clip"]]
+    X = features.extract(clips, cut, encoder, layers=(0,), cache=tmp_path / "cache")
+    same = models.FineTuned(encoder=encoder, tuned="last", epochs=1, tuning_epochs=1).fit(X, facts["emotion"].to_numpy())
+    np.testing.assert_allclose(again.probabilities(waves), same.predict_proba(waves), atol=5e-3)
+    assert cli.main(["predict", path, "--model", str(place)]) == 0 and path in capsys.readouterr().out
+    with pytest.raises(SerError, match="with the head cnn"):
+        recognizer.train(clips, encoder, corpus="x", tuned=models.FineTuned(head="mean"))
 
 
 def test_a_speaker_who_is_left_out_changes_nothing_that_is_learned(clips, tmp_path):
