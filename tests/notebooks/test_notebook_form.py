@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from small import NOTEBOOKS, solutions, with_solutions
 
-from ser_utils import plots
+from ser_utils import SerError, pipeline, plots
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[p.stem for p in NOTEBOOKS])
 
@@ -163,6 +163,12 @@ def test_every_exercise_has_a_solution_in_words_and_its_check_meets_a_right_and_
         assert len(prose[name]) > 120, f"{name}: what does the result mean?"
         if cell.cell_type == "code":
             assert right.count(f'check("{name}", ') == 1 and wrong.count(f'check("{name}", ') >= 1, name
+
+
+def test_the_solutions_are_no_notebooks_of_a_run():
+    with pytest.raises(SerError) as caught:
+        pipeline.run("demo", only=["98"])
+    assert str(caught.value).endswith(f"there are {', '.join(path.stem for path in NOTEBOOKS)}")
 
 
 @every_notebook
