@@ -80,6 +80,7 @@ SYSTEM_NAMES: dict[str, str] = {
     "encoder-cnn-early": "segment CNN with early stopping, {encoder}",
     "encoder-cnn-ensemble": "segment CNNs averaged, {encoder}",
     "encoder-frozen": "segment CNN, {encoder}, frozen",
+    "encoder-tuned": "{encoder}, fine-tuned",
     "encoder-tuned-last": "{encoder}, last layer tuned",
     "encoder-tuned-lora": "{encoder}, tuned with LoRA",
     "encoder-tuned-all": "{encoder}, all layers tuned",

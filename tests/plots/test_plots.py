@@ -128,7 +128,8 @@ def test_every_system_of_the_design_has_a_name_of_its_own():
     features, classifiers = ("log-mel", "egemaps", "encoder", "encoder-start", "encoder-random"), ("lda", "svm", "segment-lda", "cnn")
     systems = [f"{f}-{c}" for f in features for c in classifiers]
     systems += ["majority", "spectrogram-cnn", "spectrogram-cnn-free", "spectrogram-cnn-scratch", "spectrogram-cnn-scratch-frozen"]
-    systems += ["encoder-segment-linear", "encoder-cnn-early", "encoder-cnn-ensemble", "encoder-tuned"]
+    systems += ["encoder-segment-linear", "encoder-cnn-early", "encoder-cnn-ensemble", "encoder-frozen"]
+    systems += ["encoder-tuned", "encoder-tuned-last", "encoder-tuned-lora", "encoder-tuned-all"]
     systems += [f"{s}/speaker" for s in systems]
     names = [plots.display_name(s) for s in systems]
     assert len(set(names)) == len(names) and not set(names) & set(systems)
