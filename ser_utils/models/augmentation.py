@@ -59,4 +59,6 @@ def augment(waves: np.ndarray, kinds: Sequence[str], *, seed: int) -> np.ndarray
     if unknown or not kinds:
         raise SerError(f"augmentation {', '.join(unknown) or 'of no kind'}: known are {', '.join(AUGMENTATIONS)}.")
     rng = np.random.default_rng(seed)
-    return np.stack([AUGMENTATIONS[rng.choice(list(kinds))](wave.astype(float), rng) for wave in waves]).astype(np.float32)
+    return np.stack([AUGMENTATIONS[rng.choice(list(kinds))](wave.astype(float), rng) for wave in waves]).astype(
+        np.float32
+    )

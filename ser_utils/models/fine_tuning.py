@@ -105,7 +105,9 @@ class FineTuned(_Network):
             As `SegmentCNN.fit`; besides, if a parameter has an unknown value, or augmentation is wanted of frames.
         """
         if self.tuned not in TUNED or self.head not in ("cnn", "mean"):
-            raise SerError(f"tuned={self.tuned!r}, head={self.head!r}: tuned is one of {', '.join(TUNED)}; head is cnn or mean.")
+            raise SerError(
+                f"tuned={self.tuned!r}, head={self.head!r}: tuned is one of {', '.join(TUNED)}; head is cnn or mean."
+            )
         if self.augmentation:
             if np.ndim(X) != 2:
                 raise SerError("augmentation changes waveforms: give X of shape (n, samples), not layer 0.")

@@ -80,7 +80,9 @@ def test_the_frozen_arm_is_the_segment_cnn_but_for_rounding(fitted, nano, tones)
 
 def test_waveforms_and_layer_0_give_the_same(fitted, nano, tones):
     X = tones[0]
-    assert np.allclose(fitted["lora"].predict_proba(X), fitted["lora"].predict_proba(nano.encode(X, [0])[:, 0]), atol=2e-3)
+    assert np.allclose(
+        fitted["lora"].predict_proba(X), fitted["lora"].predict_proba(nano.encode(X, [0])[:, 0]), atol=2e-3
+    )
 
 
 def test_a_fit_is_repeatable_and_leaves_the_random_state_alone(nano, tones, fitted):
