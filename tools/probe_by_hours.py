@@ -47,7 +47,7 @@ def main(run: Path, before: float, **folders: str) -> None:
         for hours, name in stages:
             with tempfile.TemporaryDirectory() as cache:
                 if name == "log-mel":
-                    frames = features.log_mel(asked, whole, cache=cache)
+                    frames = features.log_mel(asked, whole, cache=cache).transpose(0, 2, 1)  # frames before bands
                 else:
                     frames = features.extract(asked, whole, encoders.load(name), layers=(layer,), bins=32, cache=cache)
                 X = features.pooled(frames)  # noqa: N806
