@@ -56,7 +56,7 @@ def near_copies(clips: pd.DataFrame) -> pd.DataFrame:
         noise is not found.
     """
     prints = [fingerprint(audio.read(row)) for row in clips.itertuples()]
-    coarse = np.stack([_standardised(_bins(image)) for image in prints]) if prints else np.empty((0, 1))
+    coarse = np.stack([_standardised(_bins(image).ravel()) for image in prints]) if prints else np.empty((0, 1))
     seconds = clips["duration"].to_numpy()
     order = np.argsort(seconds, kind="stable")
     found = []
@@ -76,16 +76,15 @@ def _bins(image: np.ndarray) -> np.ndarray:
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    """As a vector of length 1 and mean 0, so that a product of two is their correlation."""
-    centred = (values - values.mean()).ravel()
-    return centred / (np.linalg.norm(centred) + 1e-9)
+    """Rows of length 1 and mean 0, so that a product of two is their correlation."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    return centred / (np.linalg.norm(centred, axis=-1, keepdims=True) + 1e-9)
 
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> float:
-    """Highest correlation of two fingerprints over offsets."""
-    best, most = -1.0, min(_SHIFT, min(one.shape[1], two.shape[1]) // 8)
-    for shift in range(-most, most + 1):
-        a, b = one[:, max(0, shift) :], two[:, max(0, -shift) :]
-        frames = min(a.shape[1], b.shape[1])
-        best = max(best, float(_standardised(a[:, :frames]) @ _standardised(b[:, :frames])))
-    return best
+    """Highest correlation of two fingerprints over offsets: the middle of the shorter one slides along the other."""
+    shorter, longer = sorted((one, two), key=lambda image: image.shape[1])
+    most = min(_SHIFT, shorter.shape[1] // 8)
+    middle = shorter[:, most : shorter.shape[1] - most]
+    places = np.lib.stride_tricks.sliding_window_view(longer, middle.shape, axis=(0, 1))[0]
+    return float((_standardised(places.reshape(len(places), -1)) @ _standardised(middle.ravel())).max())
