@@ -24,6 +24,9 @@ _KERNEL_ENV = {
     "PYTHONHASHSEED": "0",  # sets and dicts of strings iterate in the same order in every run
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "TOKENIZERS_PARALLELISM": "false",
+    # glibc would give the memory of every large array back and fetch it again: a fifth of the time of a spectrogram CNN
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
 
 

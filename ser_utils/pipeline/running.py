@@ -26,6 +26,7 @@ PROFILES: dict[str, dict] = {
         "seeds": [0], "resamples": 500, "epochs": 4, "lengths": [0.5, 1.0, 2.0], "crop_lengths": [1.0],
         "clips_per_speaker": 6, "pitfall_clips": 6, "explained_clips": 12, "changed_clips": 6, "shares": [0.5],
         "pretrain_steps": 12, "tuning_epochs": 1, "label_shares": [0.3],
+        "jobs": 1,  # two notebooks are run side by side: workers of their own would cost more than they save
     },
     "demo": {},
     "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000},
