@@ -177,7 +177,7 @@ class ReportPage:
 
     def __init__(self, driver, path: Path, *, width: int, scheme: str = "light", media: str = "screen"):
         assert path.exists(), path
-        self.driver = driver
+        self.driver, self.width = driver, width
         feature = {"name": "prefers-color-scheme", "value": scheme}
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [feature]})
@@ -237,8 +237,8 @@ class ReportPage:
         )
 
     def sideways(self) -> int:
-        """By how many pixels the page is wider than the screen."""
-        return self.driver.execute_script("return document.scrollingElement.scrollWidth - innerWidth")
+        """By how many pixels the page is wider than the screen (a phone's `innerWidth` grows with what is too wide)."""
+        return self.driver.execute_script("return document.scrollingElement.scrollWidth") - self.width
 
     def cut_off(self) -> list[str]:
         """Elements whose content reaches beyond them and can only be seen by scrolling, which paper cannot."""

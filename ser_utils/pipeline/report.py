@@ -18,6 +18,9 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 #: Metrics of the front page's score table, with their headings.
 METRICS = {"uar": "UAR", "wa": "accuracy (WA)", "macro_f1": "macro F1"}
 
+#: The two conditions: without and with statistics of the speaker who is tested.
+CONDITIONS = ("Statistics of the training speakers", "Statistics per speaker")
+
 #: Packages whose versions the front page names; `run.json` has all.
 PACKAGES = {"python", "numpy", "pandas", "scikit-learn", "torch", "torchaudio", "transformers", "opensmile", "soxr"}
 
@@ -54,7 +57,10 @@ def write_page(name: str, workspace: Workspace, pages: list[tuple[str, str]]) ->
             # links between notebooks lead to their pages
             cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)", r"](\1.html\2)", cell.source)
         else:
-            cell.metadata["alt"] = "Figure under the heading " + re.sub(r"[*_`]", "", heading)
+            saved = re.findall(r"save_figure\(.+?[\"'](\d\d_\w+)[\"']", cell.source, re.S)
+            said = [" ".join(_said(workspace.figures / f"{figure}.png")) for figure in saved]
+            plain = re.sub(r"[*_`]", "", heading)
+            cell.metadata["alt"] = " ".join(filter(None, said)) or f"Figure under the heading {plain}"
     about = {
         **_common(workspace),
         "name": name,
@@ -82,11 +88,11 @@ def write_index(workspace: Workspace, record: dict, books: list) -> None:
         entry = entries.get(book.name)
         figures = [workspace.root / name for name in (entry or {"outputs": []})["outputs"] if name.endswith(".png")]
         told = [path for path in figures if path.stem in STORY and path.exists()]
-        story += [(STORY[path.stem], path.stem, _embedded(path), book.name) for path in told]
+        page = {"name": book.name, "number": book.name[:2], "title": re.sub(r"^\d\d · ", "", book.title), "entry": entry}
+        story += [{"question": STORY[path.stem], "page": page, **_figure(path)} for path in told]
         figures = [path for path in figures if path not in told]
         chosen = [path for path in figures if not book.main_figures or path.stem in book.main_figures]
-        page = {"name": book.name, "number": book.name[:2], "title": re.sub(r"^\d\d · ", "", book.title), "entry": entry}
-        page["figures"] = [(path.stem, _embedded(path)) for path in chosen if path.exists()]
+        page["figures"] = [{"page": page, **_figure(path)} for path in chosen if path.exists()]
         pages.append(page | {"more": len(figures) - len(chosen)})
     made_by = list(entries.values())
     days = sorted(entry["finished"][:10] for entry in made_by if "finished" in entry)
@@ -105,7 +111,7 @@ def write_index(workspace: Workspace, record: dict, books: list) -> None:
         story=story,
         dates=list(dict.fromkeys([days[0], days[-1]])) if days else [],
         metrics=METRICS,
-        scores=_score_rows(workspace.scores),
+        scores=_score_tables(workspace.scores),
         chance=1 / max(len(record["emotions"]), 1),
         seconds=sum(entry["seconds"] for entry in made_by),
         peak=max((entry["peak_memory_mb"] for entry in made_by), default=0),
@@ -120,23 +126,35 @@ def _common(workspace: Workspace) -> dict:
     return {"label": workspace.label, "synthetic": "synthetic" in workspace.label, "style": style}
 
 
-def _score_rows(path: Path) -> list[dict]:
-    """One row per system of the front page's score table, in the order of `scores.csv`.
+def _score_tables(path: Path) -> dict[str, dict[str, list[dict]]]:
+    """Clip-level scores for the front page: by condition, `shown` and `folded` rows, one per system, the best first.
 
-    A row has `system`, `encoder`, `segment_seconds`, `seeds` (texts) and clip-level `metrics`: `{metric: (value, low,
-    high)}`.
+    A row has `system`, `words` (its display name), `encoder`, `segment_seconds`, `seeds`, `clips` (texts) and `metrics`:
+    `{metric: (value, low, high)}`. Folded are the controls: other segment lengths, encoders that were not trained.
     """
+    from ser_utils import plots
+
     if not path.exists():
-        return []
+        return {}
     scores = pd.read_csv(path, dtype=str, keep_default_na=False)
     scores = scores[(scores["level"] == "clip") & scores["metric"].isin(METRICS)]
     numbers = ["value", "low", "high"]
     scores[numbers] = scores[numbers].apply(pd.to_numeric, errors="coerce")
-    names = ["system", "encoder", "segment_seconds", "seeds"]
-    return [
-        {**dict(zip(names, key, strict=True)), "metrics": {row.metric: (row.value, row.low, row.high) for row in rows.itertuples()}}
-        for key, rows in scores.groupby(names, sort=False)
-    ]
+    # Notebook 05 names the length, which has a column of its own: its usual length is notebook 04's system once more.
+    base = scores["system"].str.replace(r" ([\d.]+ s|whole clip)$", "", regex=True)
+    scores["folded"] = (base != scores["system"]) | base.str.contains("encoder-(?:start|random)")
+    names = ["system", "encoder", "segment_seconds"]
+    scores = scores.assign(system=base).drop_duplicates([*names, "metric"])
+    tables: dict[str, dict[str, list[dict]]] = {}
+    for key, rows in scores.groupby(names, sort=False):
+        first, own = rows.iloc[0], key[0].endswith("/speaker")
+        row = {**first[[*names, "seeds", "clips"]], "words": plots.display_name(key[0].removesuffix("/speaker"))}
+        row["metrics"] = {one.metric: (one.value, one.low, one.high) for one in rows.itertuples()}
+        parts = tables.setdefault(CONDITIONS[own], {"shown": [], "folded": []})
+        parts["folded" if first["folded"] else "shown"].append(row)
+    for part in (part for parts in tables.values() for part in parts.values()):
+        part.sort(key=lambda row: row["metrics"].get("uar", (-1,))[0], reverse=True)
+    return tables
 
 
 def _highlighting() -> str:
@@ -147,5 +165,16 @@ def _highlighting() -> str:
     return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _figure(path: Path) -> dict:
+    picture = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return {"name": path.stem, "picture": picture, "said": _said(path)}
+
+
+def _said(path: Path) -> list[str]:
+    """The titles that `Workspace.save_figure` wrote into a figure's file; none in another file."""
+    from PIL import Image
+
+    if not path.exists():
+        return []
+    with Image.open(path) as image:
+        return image.info.get("Description", "").splitlines()

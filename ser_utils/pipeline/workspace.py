@@ -157,6 +157,7 @@ class Workspace:
         """Write `reports/<workspace>/figures/<name>.png`; its foot names the corpus and counts `clips`.
 
         `clips` are the clips that the figure shows and no others: any table with the columns `clip` and `speaker`.
+        The titles, which state the finding, are also in the file as text: the report prints them.
         """
         figure = figure if hasattr(figure, "savefig") else figure.get_figure()
         if not any(text.get_gid() == "ser-foot" for text in figure.texts):
@@ -166,7 +167,8 @@ class Workspace:
         path = self.figures / f"{name}.png"
         with replacing(path) as temporary:
             # Without the library's version in the file, equal figures are equal bytes.
-            figure.savefig(temporary, dpi=130, bbox_inches="tight", metadata={"Software": None})
+            written = {"Software": None, "Description": _titles(figure)}
+            figure.savefig(temporary, dpi=130, bbox_inches="tight", metadata=written)
         self._record(path)
 
     def save_recognizer(self, recognizer, name: str = "recognizer") -> Path:
@@ -212,6 +214,13 @@ class Workspace:
         if self._run:
             with open(self._run["record"], "a", encoding="utf-8") as record:
                 record.write(f"{path.relative_to(self.root).as_posix()}\n")
+
+
+def _titles(figure) -> str:
+    """Titles of a figure and of its panels, one line each; the first is the question, the finding follows."""
+    whole = figure.get_suptitle()
+    panels = [ax.get_title(place) for ax in figure.axes for place in ("left", "center")]
+    return "\n".join(filter(None, [whole, *(title.replace("\n", ": ") if whole else title for title in panels)]))
 
 
 def _name(corpus: str, encoder: str | None, labels: str | None) -> str:

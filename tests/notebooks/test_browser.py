@@ -218,6 +218,6 @@ def test_the_front_page_says_what_was_run_on_what_when_and_for_how_long(opened):
     text = page.text()
     for word in ("ser run --corpus demo --profile quick", "670 clips", "synthetic", date.today().strftime("%Y-"), "min", "commit"):
         assert word in text, word
-    assert len(page.pictures("The story in five figures")) == 5
+    assert len(page.pictures("The story in figures")) == len(pipeline.STORY)
     assert {path.stem for path in NOTEBOOKS} <= {Path(link).stem for link in page.links()}
     assert "UAR" in text and " to " in text

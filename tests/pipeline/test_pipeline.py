@@ -38,7 +38,10 @@ print("here:", os.getcwd(), "python:", sys.executable, "seed:", os.environ["PYTH
 
 
 def write_first(folder, *, text="# First: what is *there*?\n\nOn to [the second](02_second.ipynb).", size=3, draw=True):
-    draws = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 2))\nwork.save_figure(fig, '01_empty', clips=numbers)"
+    draws = (
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 2))\n"
+        "ax.set_title('What is there?\\nthree − numbers')\nwork.save_figure(fig, '01_empty', clips=numbers)"
+    )
     table = f"numbers = pd.DataFrame({{'clip': list('abc')[:{size}], 'speaker': list('xxy')[:{size}]}})\n"
     table += "work.save_table(numbers, 'numbers')\nwork.show(numbers, 'Numbers')"
     write_notebook(folder, "01_first", text, PARAMETERS, OPEN, table, *([draws] if draw else []), writes=["numbers"])
@@ -181,15 +184,55 @@ def test_the_front_page_shows_scores_and_figures_and_needs_nothing_beside_it(fin
     for name in ("01_first.html", "02_second.html", "03_third.html"):
         assert f'href="{name}"' in page
     assert "segment-cnn" in page and "62.5" in page and "20.0 to 30.0" in page
-    assert page.count("data:image/png;base64,") == 1 and "Figure 01_empty of notebook 01, First: what is there?" in page
+    assert page.count("data:image/png;base64,") == 1 and "01_empty · <a" in page
     assert datetime.now(UTC).strftime("%Y-%m-") in page, "it says when it was run"
     assert "<script" not in page and 'src="http' not in page and "@import" not in page
     assert "This corpus is synthetic" not in page
 
 
-def test_every_picture_is_described_for_those_who_do_not_see_it(finished):
+def test_a_figures_titles_are_read_in_its_place_and_beside_it(finished):
+    front = (reports(finished) / "index.html").read_text(encoding="utf-8")
+    assert "<b>What is there?</b>" in front and "<p>three − numbers</p>" in front
     page = (reports(finished) / "01_first.html").read_text(encoding="utf-8")
-    assert 'alt="Figure under the heading First: what is there?"' in page
+    for text in (front, page):
+        assert 'alt="What is there? three − numbers"' in text
+
+
+def test_a_picture_without_titles_is_described_by_the_heading_above_it(workspace):
+    picture = nbformat.v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="})
+    cells = [nbformat.v4.new_markdown_cell("# What *is*?"), nbformat.v4.new_code_cell("1", outputs=[picture])]
+    workspace.reports.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), workspace.reports / "01_a.ipynb")
+    report.write_page("01_a", workspace, [("01_a", "A")])
+    page = (workspace.reports / "01_a.html").read_text(encoding="utf-8")
+    assert 'alt="Figure under the heading What is?"' in page
+
+
+def test_panels_titles_follow_the_figures_own_one_line_each(workspace):
+    figure = matplotlib.figure.Figure()
+    axes = figure.subplots(1, 2)
+    figure.suptitle("Which?")
+    axes[0].set_title("left\nbest: a", loc="left")
+    axes[1].set_title("right")
+    workspace.save_figure(figure, "01_two", clips=pd.DataFrame({"clip": ["a"], "speaker": ["x"]}))
+    assert report._said(workspace.figures / "01_two.png") == ["Which?", "left: best: a", "right"]
+
+
+def test_scores_are_sorted_by_uar_split_by_condition_and_list_a_system_once(workspace):
+    def row(system, value, encoder="nano", seconds=1.0):
+        return dict(system=system, level="clip", metric="uar", value=value, low=0, high=1, seeds=1, speakers=3, clips=9,
+                    encoder=encoder, segment_seconds=seconds)  # fmt: skip
+
+    rows = [row("egemaps-lda", 0.3, "–", None), row("encoder-cnn", 0.4), row("encoder-cnn/speaker", 0.6),
+            row("encoder-cnn 1 s", 0.4), row("encoder-cnn 2 s", 0.2, seconds=2.0), row("encoder-start-lda", 0.5)]  # fmt: skip
+    workspace.save_scores(pd.DataFrame(rows))
+    tables = report._score_tables(workspace.scores)
+    listed = {condition: {part: [row["words"] for row in rows] for part, rows in parts.items()}
+              for condition, parts in tables.items()}  # fmt: skip
+    together, own = report.CONDITIONS
+    assert listed[together] == {"shown": ["segment CNN, encoder", "LDA, eGeMAPS"],
+                                "folded": ["LDA, encoder before pre-training", "segment CNN, encoder"]}  # fmt: skip
+    assert listed[own] == {"shown": ["segment CNN, encoder"], "folded": []}
 
 
 def test_figures_that_tell_the_story_come_first_with_their_questions(place, rerun):
@@ -198,7 +241,7 @@ def test_figures_that_tell_the_story_come_first_with_their_questions(place, reru
     (notebooks / "01_first.ipynb").write_text(source)
     rerun(only=["01"])
     page = (reports(place) / "index.html").read_text(encoding="utf-8")
-    assert "The story in one figure</h2>" in page and page.count("data:image/png;base64,") == 1
+    assert "The story in figures</h2>" in page and page.count("data:image/png;base64,") == 1
     assert pipeline.STORY["04_scores"] in page
 
 
