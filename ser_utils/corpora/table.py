@@ -65,7 +65,8 @@ def load(
         Columns `clip` (unique), `path`, for stretches `start` and `end` [s], `speaker`, `emotion` (canonical, or a
         corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as
         stored], of voted clips `votes_<emotion>` (numbers of votes), sorted by clip. `attrs["skipped"]` lists the paths
-        left out, `attrs["remarks"]` says why, and of other paths what is odd, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
+        left out, `attrs["remarks"]` says why, and what is odd in other ones, `attrs["corpus"]` holds the label,
+        `attrs["notes"]` lines on how a table was read.
 
     Raises
     ------
