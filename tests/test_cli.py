@@ -1,6 +1,7 @@
 """The `ser` command: exit status, one-line errors, help."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 from small import refused, write_corpus, write_notebook
 
-from ser_utils import cli, corpora, encoders, pipeline
+from ser_utils import ROOT, cli, corpora, encoders, pipeline
 
 
 @pytest.fixture
@@ -160,6 +161,13 @@ def test_the_command_is_installed_with_the_module():
         [sys.executable, "-m", "ser_utils.cli", "--version"], capture_output=True, text=True, check=True
     )
     assert said.stdout.startswith("ser-utils ")
+
+
+def test_the_command_needs_no_home_no_folder_and_raises_no_warning():
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "SYSTEMROOT")}
+    command = [sys.executable, "-W", "error", "-m", "ser_utils.cli", "corpora"]
+    said = subprocess.run(command, cwd=os.sep, env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert said.returncode == 0 and "demo" in said.stdout and not said.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "bench"])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from safetensors.torch import load_file, save_file
 from small import one_line, refused
 
 from ser_utils import SerError, analysis, audio, cli, corpora, encoders, pretraining, recognizer
@@ -37,9 +38,9 @@ def sound(wave=None, rate=RATE, form="WAV", subtype=None) -> bytes:
     return buffer.getvalue()
 
 
-def encoded(codec, container, rate) -> bytes:
+def encoded(codec, container, rate, seed=0) -> bytes:
     """The voice as a phone or a browser stores it, by FFmpeg's encoders."""
-    buffer, wave = io.BytesIO(), voice(rate=rate)
+    buffer, wave = io.BytesIO(), voice(seed, rate=rate)
     with av.open(buffer, "w", format=container) as file:
         stream = file.add_stream(codec, rate=rate, layout="mono")
         frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
@@ -446,10 +447,17 @@ DAMAGE = {
     "no weights": (lambda place: (place / "model.safetensors").unlink(), "model.safetensors is missing"),
     "weights of nothing": (lambda place: (place / "model.safetensors").write_bytes(b""), "model.safetensors is damaged"),
     "weights cut short": (lambda place: cut(place / "model.safetensors"), "model.safetensors is damaged"),
+    "a renamed array": (lambda place: rename(place / "model.safetensors"), "model.safetensors is damaged"),
     "weights of zeros": (lambda place: (place / "model.safetensors").write_bytes(bytes(2000)), "model.safetensors is damaged"),
     "a pointer": (lambda place: (place / "model.safetensors").write_bytes(POINTER), "`git lfs pull`"),
     "a pointer as config": (lambda place: (place / "config.json").write_bytes(POINTER), "`git lfs pull`"),
 }  # fmt: skip
+
+
+def rename(path: Path) -> None:
+    arrays = load_file(path)
+    arrays["classifier.weight"] = arrays.pop(next(name for name, array in arrays.items() if array.ndim == 2))
+    save_file(arrays, path)
 
 
 def cut(path: Path) -> None:

@@ -65,7 +65,8 @@ def load(
         Columns `clip` (unique), `path`, for stretches `start` and `end` [s], `speaker`, `emotion` (canonical, or a
         corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as
         stored], of voted clips `votes_<emotion>` (numbers of votes), sorted by clip. `attrs["skipped"]` lists the paths
-        left out, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
+        left out, `attrs["remarks"]` says why, and what is odd in other ones, `attrs["corpus"]` holds the label,
+        `attrs["notes"]` lines on how a table was read.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def clips_of(
     if several.max() > 1:
         who = listed(several.index[several > 1])
         warnings.warn(f"{name}: {who} has more than one gender: two people of one name, or a wrong entry.", stacklevel=3)
-    clips.attrs |= {"skipped": [path for path, _ in skipped], "corpus": name, "notes": notes}
+    clips.attrs |= {"skipped": [path for path, _ in skipped], "remarks": odd | dict(skipped), "corpus": name, "notes": notes}
     return clips
 
 

@@ -40,13 +40,17 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
     Raises
     ------
     SerError
-        If there is no such folder, it does not hold an encoder of a known family, or the hub cannot be reached.
+        If there is no such folder or device, it does not hold an encoder of a known family, or the hub cannot be reached.
     """
     name = str(name)
     folder, config, extractor, model = plain(name)
     model.eval().requires_grad_(False)
     fingerprint = _fingerprint(model, extractor)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError):
+        raise SerError(f"there is no device {device!r} on this machine: leave it out, or give 'cpu'.") from None
     computed_in = choose(precision, place)
     prepare(model, computed_in, place)
     model.to(place)  # type: ignore[arg-type]  # transformers wraps `to` so that its types are lost
@@ -106,7 +110,7 @@ def find(name: str, *, weights: bool = True) -> Path:
         If there is no such folder, and no such model that can be had from the hub.
     """
     shipped, folder = WEIGHTS / name, Path(name).expanduser()
-    if "/" not in name and shipped.is_dir():
+    if "/" not in name and (shipped / "config.json").is_file():
         return shipped
     if folder.is_dir():
         return folder

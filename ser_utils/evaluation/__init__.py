@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "METHODS", "bootstrap", "confusions_by_unit", "holm", "interval", "macro_f1",
             "permutation_test", "recall", "uar", "wa", "weighted",
         ],  # fmt: skip
-        "leaks": ["audit"],
+        "leaks": ["audit", "tied_speakers"],
         "perturbations": ["PERTURBATIONS", "Perturbation", "robustness"],
         "listeners": ["answers_as_predictions", "fleiss_kappa", "read_answers", "simulate_listeners"],
         "planning": ["power"],

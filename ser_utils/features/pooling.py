@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -55,7 +56,8 @@ def normalise_by_speaker(
     Returns
     -------
     ndarray
-        Of the shape and type of `X`. A dimension that does not vary for a speaker is 0.
+        Of the shape and type of `X`. A dimension that does not vary for a speaker is 0. A speaker with one vector, which
+        its own mean would turn to 0, gets the statistics of all rows; a warning counts such speakers.
 
     Raises
     ------
@@ -68,11 +70,14 @@ def normalise_by_speaker(
     result = np.empty(X.shape, X.dtype)
     over = tuple(range(X.ndim - 1))
     usable = np.ones(len(X), bool) if reference is None else np.asarray(reference, bool)
+    single = 0
     for speaker, name in enumerate(names):
         own = speaker_of_row == speaker
         measured = np.flatnonzero(own & usable)
         if not len(measured):
             raise SerError(f"speaker '{name}' has no reference recording to be normalised with: leave that speaker out")
+        if len(measured) * math.prod(X.shape[1:-1]) == 1:
+            measured, single = np.flatnonzero(usable), single + 1
         count = len(measured) * math.prod(X.shape[1:-1])
         pieces = list(_pieces(X, measured))
         mean = sum(np.asarray(X[rows], np.float64).sum(axis=over) for rows in pieces) / count
@@ -82,6 +87,9 @@ def normalise_by_speaker(
         deviation[deviation <= 1e-6 * np.abs(mean) + 1e-12] = np.inf
         for rows in _pieces(X, np.flatnonzero(own)):
             result[rows] = (np.asarray(X[rows], np.float32) - mean.astype(np.float32)) / deviation
+    if single:
+        said = "have one recording and get the statistics of all speakers in place of their own"
+        warnings.warn(f"{single} of {len(names)} speakers {said}.", stacklevel=2)
     return result
 
 

@@ -45,7 +45,7 @@ class Record:
             "speakers": int(clips["speaker"].nunique()),
             "hours": round(float(clips["duration"].sum()) / 3600, 4),
             "emotions": {name: int(count) for name, count in clips["emotion"].value_counts().items()},
-            "skipped": [Path(path).name for path in clips.attrs.get("skipped", [])],
+            "skipped": [f"{Path(path).name} ({clips.attrs['remarks'][path]})" for path in clips.attrs["skipped"]],
             "fingerprint": corpus_fingerprint(clips, workspace.cache),
             "notebooks_folder": str(books[0].path.parent),
         }

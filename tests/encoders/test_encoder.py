@@ -294,6 +294,20 @@ def test_a_folder_that_is_no_encoder_gets_one_line(folder, tmp_path, break_it, m
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("name", ["", "."])
+def test_an_empty_name_does_not_lead_into_the_folder_of_shipped_weights(name):
+    with pytest.raises(SerError, match="holds no config.json") as caught:
+        encoders.load(name)
+    assert "weights" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused_in_one_line(folder, device):
+    with pytest.raises(SerError, match=f"there is no device '{device}' on this machine") as caught:
+        encoders.load(folder, device=device)
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_that_lack_a_part_are_refused_not_filled_with_noise(folder, tmp_path):
     import shutil
 

@@ -117,6 +117,24 @@ def test_speakers_with_one_emotion_each_are_found(clips, clean):
     assert f"{n} of {n} speakers with several clips have one emotion" in row["detail"]
 
 
+def test_speakers_are_tied_where_most_clips_are_of_people_with_one_emotion_or_almost_one(clips):
+    speakers = sorted(set(clips["speaker"]))
+    own = clips["speaker"].map(dict(zip(speakers, 10 * SIX, strict=False)))
+    stray = clips.groupby("speaker").cumcount() == 0  # one clip of each speaker keeps its emotion
+    assert "have one emotion or almost one" in evaluation.tied_speakers(clips.assign(emotion=own.mask(stray, "surprise")))
+    some = clips["speaker"].isin(speakers[: len(speakers) // 3])
+    assert not evaluation.tied_speakers(clips.assign(emotion=own.where(some, clips["emotion"])))
+    guests = pd.DataFrame({"clip": [f"g{i}" for i in range(60)], "speaker": [f"g{i // 2}" for i in range(60)]})
+    guests["emotion"] = [SIX[i // 2 % 6] for i in range(60)]
+    assert not evaluation.tied_speakers(pd.concat([clips, guests]))
+
+
+def test_speakers_who_share_their_one_emotion_are_not_tied_to_it(clips):
+    rare = clips.groupby("speaker").cumcount() == 0
+    assert not evaluation.tied_speakers(clips.assign(emotion=np.where(rare, "fear", "neutral")))
+    assert not evaluation.tied_speakers(clips.groupby("speaker").head(1))
+
+
 def test_a_sample_rate_that_gives_an_emotion_away_is_found_and_a_harmless_one_is_not(clips, clean):
     rng = np.random.default_rng(0)
     few = rng.random(len(clips)) < 0.05

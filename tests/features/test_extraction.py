@@ -192,6 +192,15 @@ def test_normalising_uses_no_other_speakers_rows():
     np.testing.assert_array_equal(features.normalise_by_speaker(X, speakers)[:10], before)
 
 
+def test_a_speaker_with_one_vector_gets_the_statistics_of_all_and_is_counted():
+    X = np.random.default_rng(2).normal(5, 3, (20, 4)).astype(np.float32)
+    speakers = ["a"] * 18 + ["b", "c"]
+    with pytest.warns(UserWarning, match="2 of 3 speakers have one recording and get the statistics of all speakers"):
+        result = features.normalise_by_speaker(X, speakers)
+    np.testing.assert_allclose(result[18:], ((X - X.mean(0)) / X.std(0))[18:], atol=1e-5)
+    np.testing.assert_allclose(result[:18].mean(0), 0, atol=1e-5)
+
+
 def test_normalising_wants_a_speaker_for_each_row():
     with pytest.raises(SerError, match="2 speakers for 3 rows"):
         features.normalise_by_speaker(np.zeros((3, 2)), ["a", "b"])
