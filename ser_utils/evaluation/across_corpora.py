@@ -1,15 +1,14 @@
 """Train on one corpus, test on another."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from ser_utils import SerError, listed
 from ser_utils.evaluation.crossvalidation import cross_validate
@@ -17,15 +16,12 @@ from ser_utils.evaluation.fingerprints import near_copies
 from ser_utils.evaluation.scoring import scores
 from ser_utils.evaluation.speaker_folds import folds
 
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
-
 _FOLDS = 5  # at most, within a corpus: one speaker at a time would train twice as many systems
 _ADVICE = "leave them out of one of the two"
 
 
 def join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join clips (or segments) tables of several corpora: names of clips and speakers get the corpus in front.
+    """Join clips (or segments) tables of several corpora, by name; clips and speakers get the corpus in front.
 
     Returns
     -------
@@ -47,20 +43,15 @@ def transfer(
 
     Parameters
     ----------
-    estimator, X, segments
-        As for `cross_validate`, of all corpora together.
-    clips : DataFrame
-        A clips table with a column `corpus`, see `join`; rows of `segments` of other clips are not used. Keep the emotions
-        that all corpora have.
-    system, **options
-        For `cross_validate`.
+    estimator, X, segments, clips, system, **options
+        As for `cross_validate`, of all corpora together; `clips` from `join`, with the emotions that all of them have.
+        Segments of other clips are not used.
 
     Returns
     -------
     DataFrame
         Predictions with the columns `trained` and `tested`: names of corpora, or "all others" where there are more than
-        two. Where both are the same,
-        speakers were left out, in at most five folds.
+        two. Where both are the same, speakers were left out, in at most five folds.
 
     Raises
     ------
@@ -90,8 +81,9 @@ def with_few_speakers(
 ) -> pd.DataFrame:  # fmt: skip
     """Predictions for a corpus by a system trained on another one and on a few of its own speakers.
 
-    The speakers of `tested` are drawn into two halves; each half is tested by a system that was also trained on speakers
-    of the other half. So every clip is predicted once, as in `transfer`, and never by a system that knows its speaker.
+    The speakers of `tested` are drawn into two halves; each half is tested by a system that was also trained on
+    speakers of the other half. So every clip is predicted once, as in `transfer`, and never by a system that knows its
+    speaker.
 
     Parameters
     ----------
@@ -136,10 +128,8 @@ def transfer_scores(predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
 
     Parameters
     ----------
-    predictions : DataFrame
-        From `transfer` or `with_few_speakers`.
-    **options
-        As for `scores`.
+    predictions, **options
+        From `transfer` or `with_few_speakers`; as for `scores`.
 
     Returns
     -------
@@ -156,9 +146,8 @@ def transfer_scores(predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
 def check_corpora(clips: pd.DataFrame) -> pd.Series:
     """Corpus of each clip, index `clip`.
 
-    Raises SerError if there is one corpus only, or if the same speaker or the same recording, in whatever format (see
-    `near_copies`), is in two: what is trained on one would be tested on itself in the other. Recordings are compared
-    where all sound files are there.
+    Raises SerError if there is one corpus only, or if a speaker, or a recording in whatever format (see `near_copies`;
+    where all sound files are there), is in two: what is trained on one would be tested on itself in the other.
     """
     corpus = clips.set_index("clip")["corpus"]
     if corpus.nunique() < 2:

@@ -7,7 +7,7 @@ from scipy.special import stdtrit
 from scipy.stats import nct
 
 from ser_utils import SerError
-from ser_utils.evaluation.intervals import interval, uar, weighted
+from ser_utils.evaluation.intervals import difference, interval, uar, weighted
 from ser_utils.evaluation.predictions import counts, one_system, to_clips
 from ser_utils.evaluation.scoring import compare
 
@@ -17,9 +17,9 @@ LEVEL, POWER = 0.05, 0.8
 def power(a: pd.DataFrame, b: pd.DataFrame, *, points: float = 3.0) -> pd.Series:
     """The smallest difference in UAR that these speakers could show, and the number of speakers that `points` need.
 
-    For a paired t-test over speakers at the 5 % level that finds the difference in 80 % of experiments. The spread of the
-    difference between speakers comes from the jackknife of these predictions, and is assumed to be the same in other
-    experiments of this kind: with few speakers it is itself uncertain.
+    For a paired t-test over speakers at the 5 % level that finds the difference in 80 % of experiments. The spread of
+    the difference between speakers comes from the jackknife of these predictions: with few speakers it is itself
+    uncertain.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def power(a: pd.DataFrame, b: pd.DataFrame, *, points: float = 3.0) -> pd.Series
     Returns
     -------
     Series
-        `system, other, difference, smallest, points, needed, speakers`: the observed difference and the smallest that can
-        be shown, as fractions; the number of speakers needed for `points`; the number there are.
+        `system, other, difference` (observed), `smallest` (that can be shown), as fractions; `points, needed` (speakers
+        for them), `speakers` (that there are).
 
     Raises
     ------
@@ -41,19 +41,19 @@ def power(a: pd.DataFrame, b: pd.DataFrame, *, points: float = 3.0) -> pd.Series
     """
     if not points > 0:
         raise SerError(f"points={points}: give a difference above 0, in points of UAR")
-    difference = compare(a, b, resamples=1)["difference"]
-    estimates = [weighted(counts(to_clips(table))[0], uar) for table in (a, b)]
+    observed = compare(a, b, resamples=1)["difference"]
     speakers = a["speaker"].nunique()
     if speakers < 2:
         raise SerError(f"the predictions are for one speaker, '{a['speaker'].iloc[0]}': a spread needs two or more")
-    _, (low,), (high,) = interval(lambda w: estimates[0](w) - estimates[1](w), speakers, method="t")
+    estimate = difference(*(weighted(counts(to_clips(table))[0], uar) for table in (a, b)))
+    _, (low,), (high,) = interval(estimate, speakers, method="t")
     error = (high - low) / 2 / stdtrit(speakers - 1, 1 - LEVEL / 2)
     spread = error * np.sqrt(speakers)
     needed = max(2, int((2.8 * spread / (points / 100)) ** 2))  # with normal tails, which are thinner than Student's
     while spread * _reach(needed) / np.sqrt(needed) > points / 100:
         needed += 1
     return pd.Series({
-        "system": one_system(a), "other": one_system(b), "difference": difference, "smallest": error * _reach(speakers),
+        "system": one_system(a), "other": one_system(b), "difference": observed, "smallest": error * _reach(speakers),
         "points": points, "needed": needed, "speakers": speakers,
     })  # fmt: skip
 

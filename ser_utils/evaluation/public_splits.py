@@ -15,7 +15,7 @@ def split_leaks(splits: pd.DataFrame | str | Path, *, speaker: str | None = None
     Parameters
     ----------
     splits : DataFrame, str or Path
-        A table, or the path of a CSV or JSON Lines file: columns `file` (or `wav`, `path`), `split` (test, and any other
+        A table, or a CSV or JSON Lines file, with the columns `file` (or `wav`, `path`), `split` (test, and any other
         names) and optionally `speaker` and `fold`. Or a folder of JSON Lines files named as EmoBox's,
         `emodb_train_fold_1.jsonl` and `emodb_test_fold_1.jsonl`.
     speaker : str, optional
@@ -24,8 +24,7 @@ def split_leaks(splits: pd.DataFrame | str | Path, *, speaker: str | None = None
     Returns
     -------
     DataFrame
-        One row per fold: `fold`, `test_speakers`, `shared_speakers`, `test_files`, `shared_files`, and `who`, the shared
-        speakers.
+        One row per fold: `fold, test_speakers, shared_speakers, test_files, shared_files, who` (the shared speakers).
 
     Raises
     ------

@@ -11,8 +11,6 @@ def in_points(gain: pd.Series) -> str:
     gain : Series or row of a table
         `difference, low, high` as fractions, such as `compare` returns.
 
-    Examples
-    --------
     >>> in_points(pd.Series({"difference": 0.031, "low": -0.012, "high": 0.074}))
     '+3.1 points [-1.2, +7.4]'
     """
@@ -27,8 +25,6 @@ def in_percent(score: pd.Series) -> str:
     score : Series or row of a table
         `value, low, high` as fractions, such as a row of `scores`.
 
-    Examples
-    --------
     >>> in_percent(pd.Series({"value": 0.512, "low": 0.44, "high": 0.58}))
     '51.2 % [44.0, 58.0]'
     """
@@ -41,13 +37,13 @@ def read_differences(differences: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     differences : DataFrame
-        As from `compare`, one row per comparison, `p` corrected by `holm`; named by the column `comparison`, where there
-        is one, else by `system` and `other`.
+        As from `compare`, one row per comparison, `p` corrected by `holm`; named by `comparison`, where there is such a
+        column, else by `system` and `other`.
 
     Returns
     -------
     list of str
-        One sentence per row, in the same order.
+        One sentence per row.
 
     Examples
     --------
@@ -55,9 +51,8 @@ def read_differences(differences: pd.DataFrame) -> list[str]:
     >>> read_differences(pd.DataFrame([row]))
     ['a − b: +3.1 points [+1.2, +5.0], p = 0.004: better']
     """
-    named = differences.assign(system=differences.get("comparison", differences["system"] + " − " + differences["other"]))
-    findings = [
-        "not significant" if not row.p < 0.05 else "better" if row.difference > 0 else "worse" for row in named.itertuples()
-    ]
-    rows = zip(named.itertuples(), findings, strict=True)
-    return [f"{row.system}: {in_points(row)}, p = {row.p:.3f}: {finding}" for row, finding in rows]
+    names, lines = differences.get("comparison", differences["system"] + " − " + differences["other"]), []
+    for name, row in zip(names, differences.itertuples(), strict=True):
+        finding = "not significant" if not row.p < 0.05 else "better" if row.difference > 0 else "worse"
+        lines.append(f"{name}: {in_points(row)}, p = {row.p:.3f}: {finding}")
+    return lines

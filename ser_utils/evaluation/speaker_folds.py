@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_utils import SerError, listed
 
@@ -25,9 +26,9 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
     clips : DataFrame
         A clips table.
     text_disjoint : bool
-        Also keep sentences apart: speakers' folds are crossed with up to 5 groups of sentences. The training part of
-        such a cell shares neither speakers nor sentences with it: pass `text_disjoint=True` to `cross_validate` as
-        well. Training parts get smaller: on EMO-DB, 50 folds train on 72 % of the clips.
+        Also keep sentences apart: speakers' folds are crossed with up to 5 groups of sentences, and such a cell is
+        tested by what was trained on neither its speakers nor its sentences (pass it to `cross_validate`, too).
+        Training parts get smaller: on EMO-DB, 50 folds train on 72 % of the clips.
 
     Returns
     -------
@@ -41,11 +42,10 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
     """
     _need_two_speakers(clips)
     speakers = _speaker_folds(clips, seed)
-    result = pd.Series(speakers, index=pd.Index(clips["clip"], name="clip"), name="fold", dtype="int64")
     if text_disjoint:
         texts = _text_groups(clips)
-        cells = speakers * (texts.max() + 1) + texts
-        result[:] = np.unique(cells, return_inverse=True)[1]
+        speakers = np.unique(speakers * (texts.max() + 1) + texts, return_inverse=True)[1]
+    result = pd.Series(speakers, index=pd.Index(clips["clip"], name="clip"), name="fold", dtype="int64")
     check_folds(result, clips, text_disjoint=text_disjoint)
     return result
 
@@ -69,8 +69,6 @@ def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
     speaker, names = pd.factorize(clips["speaker"], sort=True)
     if len(names) <= _LEAVE_ONE_OUT:
         return speaker
-    from sklearn.model_selection import StratifiedGroupKFold
-
     emotions = clips["emotion"].to_numpy()
     n_splits = min(_SPLITS, clips["emotion"].value_counts().max())
     for attempt in range(_SEARCHES):
