@@ -24,8 +24,6 @@ TUNED = {"frozen": 0.0, "last": 3e-4, "lora": 1e-3, "all": 3e-4}
 
 
 class _Average(nn.Module):
-    """Mean over frames."""
-
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         return frames.mean(1)
 
@@ -34,10 +32,9 @@ class _Average(nn.Module):
 class FineTuned(_Network):
     """Fine-tuning: an encoder's upper layers and the classifier over them, trained together.
 
-    First the classifier is trained on the frozen encoder, then both together: a classifier that begins at random
-    would spoil what the encoder has learned before it knows better (Kumar et al. 2022). Convolutions and the layers
-    below the first one that is trained stay as they are, their outputs are computed once; layers above `layer` are not
-    run.
+    First the classifier is trained on the frozen encoder, then both together: a classifier that begins at random would
+    spoil what the encoder has learned (Kumar et al. 2022). Convolutions and the layers below the first one that is
+    trained stay as they are, their outputs are computed once; layers above `layer` are not run.
 
     X are waveforms at 16 kHz of shape `(n, samples)`, or what the same encoder computes of them as layer 0, of shape
     `(n, frames, dims)`: `features.extract(…, layers=(0,))`, which all arms of a comparison can share.
@@ -52,8 +49,8 @@ class FineTuned(_Network):
         What is trained beside the classifier: `"frozen"`, nothing; `"last"`, layer `layer`; `"lora"`, low-rank updates
         of the queries' and values' weights in all layers up to it (Hu et al. 2021); `"all"`, all of these layers.
     head : str
-        `"cnn"`: the network of `SegmentCNN`. `"mean"`: a linear layer, the mean over frames, another linear layer, as in
-        transformers' models for audio classification.
+        `"cnn"`: the network of `SegmentCNN`. `"mean"`: a linear layer, the mean over frames, another linear layer, as
+        in transformers' models for audio classification.
     rank : int
         Of the low-rank updates.
     epochs, learning_rate
@@ -72,10 +69,8 @@ class FineTuned(_Network):
 
     Attributes
     ----------
-    classes_, network_, held_out_, temperature_
-        As for `SegmentCNN`; the network takes layer 0.
-    history_ : DataFrame
-        As for `SegmentCNN`, with a column `part`: "classifier" or "together".
+    classes_, network_, history_, held_out_, temperature_
+        As for `SegmentCNN`. The network takes layer 0; `history_` has a column `part`: "classifier" or "together".
     trainable_ : int
         Number of parameters that are trained.
     """

@@ -1,8 +1,4 @@
-"""Speaker-disjoint splits of the training rows.
-
-A classifier chooses its settings (regularisation, temperature, the best epoch) on these splits and never on test
-speakers. The folds of the evaluation are in `evaluation`.
-"""
+"""Speaker-disjoint splits of the training rows, on which a classifier chooses its settings, never on test speakers."""
 
 from __future__ import annotations
 
@@ -19,17 +15,14 @@ from ser_utils import SerError
 def grouped_splits(
     codes: np.ndarray, groups: ArrayLike | None, n_splits: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split training rows by speaker into folds on which settings are chosen.
+    """Split training rows, whose classes are `codes`, into folds by speaker.
 
     Parameters
     ----------
-    codes : ndarray, shape=(n,)
-        Class of each row.
     groups : array-like, shape=(n,), optional
         Speaker of each row. Without speakers, or with one only, rows are split by class alone.
     n_splits : int
         Number of splits; fewer where there are fewer speakers or rows of a class.
-    seed : int
 
     Returns
     -------
@@ -64,7 +57,6 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
         validation score, since neighbours of the validation segments are in training.
     share : float
         Share of the speakers; at least one.
-    seed : int
 
     Returns
     -------
@@ -91,16 +83,10 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
 def class_codes(y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Number the classes of rows.
 
-    Parameters
-    ----------
-    y : array-like, shape=(n,)
-
     Returns
     -------
-    classes : ndarray
-        In sorted order.
-    codes : ndarray of int, shape=(n,)
-        Position of each row's class among them.
+    classes, codes : ndarray
+        The classes in sorted order, and the position of each row's class among them.
 
     Raises
     ------

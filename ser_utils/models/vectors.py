@@ -27,7 +27,14 @@ from ser_utils.models.temperature import fit_temperature
 DENSE_ROWS = 10_000
 
 
-class SVM(ClassifierMixin, BaseEstimator):
+class _Classifier(ClassifierMixin, BaseEstimator):
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The most probable class of each row."""
+        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
+        return self.classes_[probabilities.argmax(axis=1)]
+
+
+class SVM(_Classifier):
     """Support vector machine with a linear or a Gaussian kernel.
 
     Features are standardised, and whitened or not by the covariance within classes that LDA uses (as is usual for
@@ -44,23 +51,16 @@ class SVM(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    whiten : sequence of bool
-        Whether to whiten: what to choose from.
-    kernels : sequence of {"linear", "gaussian"}
-        Kernels to choose from; products are divided by the number of dimensions, squared distances by four times as
-        much.
-    C : sequence of float
-        Penalties to choose from.
+    whiten, kernels, C : sequences of bool, of {"linear", "gaussian"}, of float
+        Whether to whiten, kernels and penalties to choose from. Products are divided by the number of dimensions,
+        squared distances by four times as much.
     inner_folds, random_state : int
         Number of inner folds, and their seed.
 
     Attributes
     ----------
-    classes_ : ndarray
-    whiten_, kernel_, C_
-        The values chosen.
-    temperature_ : float
-        The logarithms of the probabilities are divided by it.
+    classes_, whiten_, kernel_, C_, temperature_
+        The classes, the values chosen, and what the logarithms of the probabilities are divided by.
     search_ : DataFrame
         Columns `whiten`, `kernel`, `C`, `uar`: the inner score of every choice; empty where the rows cannot be split.
     """
@@ -84,11 +84,8 @@ class SVM(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like, shape=(n, dims)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,), optional
-            Speakers.
+        X, y, groups : arrays, shape=(n, dims), (n,), (n,)
+            Features, classes and, if known, speakers.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
@@ -120,11 +117,6 @@ class SVM(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = self.scaler_.transform(validate_data(self, X, reset=False)) @ self.turn_
         return softmax(_couple(self.machine_, X) / self.temperature_, axis=1)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """The most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
-        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScaler, np.ndarray]:
@@ -172,12 +164,12 @@ def _couple(machine: SVC, X: np.ndarray) -> np.ndarray:
     return -costs
 
 
-class LinearProbe(ClassifierMixin, BaseEstimator):
+class LinearProbe(_Classifier):
     """Linear discriminant analysis with shrinkage on standardised features; it has no setting to choose.
 
-    The covariance of each class is shrunk towards a multiple of the identity by the amount that Ledoit and Wolf
-    (2004) derive from the rows themselves, so features of hundreds of dimensions need no inner split. The closed form
-    takes a tenth of the time of a logistic regression with a searched penalty, which scored no higher.
+    The covariance of each class is shrunk towards a multiple of the identity by the amount that Ledoit and Wolf (2004)
+    derive from the rows themselves, so features of hundreds of dimensions need no inner split. The closed form takes a
+    tenth of the time of a logistic regression with a searched penalty, which scored no higher.
 
     Attributes
     ----------
@@ -189,11 +181,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like, shape=(n, dims)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, optional
-            Speakers; not used, since there is nothing to choose.
+        X, y, groups : arrays, shape=(n, dims), (n,), (n,)
+            Features, classes, and speakers; these are not used, since there is nothing to choose.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
@@ -206,8 +195,3 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         """Probabilities of shape (n, classes), columns in the order of `classes_`."""
         check_is_fitted(self)
         return self.probe_.predict_proba(validate_data(self, X, reset=False))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """The most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
-        return self.classes_[probabilities.argmax(axis=1)]
