@@ -36,7 +36,7 @@ def join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def transfer(
-    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,  # noqa: N803
+    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,
     system: str, **options: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """Predictions for each corpus by a system trained on each other one, on all others, and on its own other speakers.
@@ -76,14 +76,13 @@ def transfer(
 
 
 def with_few_speakers(
-    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,  # noqa: N803
+    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,
     trained: str, tested: str, system: str, share: float = 0.05, seed: int = 0, **options: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """Predictions for a corpus by a system trained on another one and on a few of its own speakers.
 
-    The speakers of `tested` are drawn into two halves; each half is tested by a system that was also trained on
-    speakers of the other half. So every clip is predicted once, as in `transfer`, and never by a system that knows its
-    speaker.
+    The speakers of `tested` are drawn into two halves; each is tested by a system that was also trained on speakers of
+    the other half. So every clip is predicted once, and never by a system that knows its speaker.
 
     Parameters
     ----------
@@ -91,10 +90,8 @@ def with_few_speakers(
         As for `transfer`.
     trained, tested : str
         Names of corpora.
-    share : float
-        Fraction of the speakers of `tested` that are added, at least one.
-    seed : int
-        Of the draw of speakers.
+    share, seed : float, int
+        Fraction of the speakers of `tested` that are added, at least one; seed of their draw.
 
     Returns
     -------
@@ -173,7 +170,7 @@ def _copies(columns: tuple[str, ...], rows: tuple[tuple, ...]) -> list[tuple[str
     return list(near_copies(clips)[["clip", "other"]].itertuples(index=False, name=None))
 
 
-def _validated(estimator, X, segments, clips, plan, system, options):  # noqa: N803
+def _validated(estimator, X, segments, clips, plan, system, options):
     """`cross_validate` on the segments of these clips."""
     rows = segments["clip"].isin(clips["clip"]).to_numpy()
     own = segments[rows].reset_index(drop=True)

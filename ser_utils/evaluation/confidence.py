@@ -150,9 +150,8 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
         curves = []
         for _, rows in own.groupby("seed"):
             confidence, hit = _confidence(rows)
-            _, tie = np.unique(-confidence, return_inverse=True)
-            expected = (np.bincount(tie, weights=1 - hit) / np.bincount(tie))[np.sort(tie)]
-            curves.append(expected.cumsum() / np.arange(1, len(rows) + 1))
+            wrong = pd.Series(1 - hit, index=-confidence).groupby(level=0).transform("mean").sort_index()
+            curves.append(wrong.to_numpy().cumsum() / np.arange(1, len(rows) + 1))
         coverage = np.arange(1, len(rows) + 1) / len(rows)
         parts.append(pd.DataFrame({"system": system, "coverage": coverage, "risk": np.mean(curves, axis=0)}))
     return pd.concat(parts, ignore_index=True)
@@ -160,10 +159,9 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _lowest(confidence: np.ndarray, hit: np.ndarray, accuracy: float) -> float:
     """Lowest confidence from which on the predictions reach `accuracy`, ties decided together; else infinity."""
-    levels, of_row = np.unique(-confidence, return_inverse=True)
-    reached = np.bincount(of_row, weights=hit).cumsum() / np.bincount(of_row).cumsum()
-    enough = np.flatnonzero(reached >= accuracy - 1e-12)
-    return float(-levels[enough[-1]]) if len(enough) else np.inf
+    reached = pd.Series(hit).groupby(-confidence).agg(["sum", "size"]).cumsum()
+    enough = reached.index[reached["sum"] / reached["size"] >= accuracy - 1e-12]
+    return float(-enough[-1]) if len(enough) else np.inf
 
 
 def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:

@@ -22,21 +22,10 @@ _COMPUTE = ("numpy", "scikit-learn", "torch")
 
 
 def cross_validate(
-    estimator: BaseEstimator,
-    X: np.ndarray,  # noqa: N803 - scikit-learn's name
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    *,
-    folds: pd.Series | np.ndarray,
-    system: str,
-    seeds: Sequence[int] = (0,),
-    n_jobs: int = 1,
-    progress: bool = True,
-    text_disjoint: bool = False,
-    allow_leaks: bool = False,
-    cache: str | Path | None = None,
-    soft: bool = False,
-) -> pd.DataFrame:
+    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,
+    folds: pd.Series | np.ndarray, system: str, seeds: Sequence[int] = (0,), n_jobs: int = 1, progress: bool = True,
+    text_disjoint: bool = False, allow_leaks: bool = False, cache: str | Path | None = None, soft: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     """Train on the other folds and predict this one: out-of-fold predictions of every segment.
 
     Jobs (seeds × folds) run with one thread each, in processes of joblib or on the cluster where one is named; the
@@ -131,7 +120,6 @@ def cross_validate(
 
 
 def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """One row of `clips` for each segment."""
     if clips["clip"].duplicated().any():
         twice = clips.loc[clips["clip"].duplicated(), "clip"].iloc[0]
         raise SerError(f"clip '{twice}' is in the clips table more than once: keep one row of each")

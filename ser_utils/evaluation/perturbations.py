@@ -108,10 +108,10 @@ def robustness(
     Returns
     -------
     DataFrame
-        One row per perturbation and per group: `test`; `unchanged`, the fraction of clips with the prediction of the
-        clean recording, and `least`, the threshold; `change` in UAR with its 95 % interval over speakers (`low`,
-        `high`) and `limit`, its threshold; `passed`; `speakers`, `clips`. For a group, `change` is its UAR minus that
-        of all speakers, and `unchanged` and `least` are NaN. The first row, `clean`, has the UAR itself as `change`.
+        One row for the recordings as they are (`clean`), per perturbation and per group: `test`; `unchanged`, the
+        fraction of clips whose prediction stays, and `least`, its threshold; `change` in UAR (of `clean` UAR itself, of
+        a group the distance from all speakers) with its 95 % interval over speakers (`low`, `high`) and `limit`, its
+        threshold; `passed`; `speakers`; `clips`. What does not apply is NaN.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Scores of predictions tables with intervals over speakers, and comparisons of systems."""
+"""Scores of predictions tables with intervals over speakers."""
 
 import warnings
 from typing import Any
@@ -9,7 +9,7 @@ from scipy.stats import entropy
 
 from ser_utils import SerError
 from ser_utils.evaluation import intervals
-from ser_utils.evaluation.predictions import FLOOR, at_level, counts, emotions_of, need_same_rows, one_system, to_clips
+from ser_utils.evaluation.predictions import FLOOR, at_level, counts, emotions_of, one_system, to_clips
 
 
 def _statistics(confusions: np.ndarray) -> np.ndarray:
@@ -19,13 +19,9 @@ def _statistics(confusions: np.ndarray) -> np.ndarray:
 
 
 def scores(
-    predictions: pd.DataFrame,
-    *,
-    level: str = "clip",
-    unit: str = "speaker",
-    method: str = "expanded",
-    resamples: int = 10_000,
-) -> pd.DataFrame:
+    predictions: pd.DataFrame, *,
+    level: str = "clip", unit: str = "speaker", method: str = "expanded", resamples: int = 10_000,
+) -> pd.DataFrame:  # fmt: skip
     """Scores of every system with 95 % intervals over speakers.
 
     A value is the mean over seeds. Its interval resamples speakers, with all their clips and seeds: it shows how much
@@ -169,37 +165,3 @@ def confusion_table(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd
     pairs = pd.MultiIndex.from_product([emotions_of(table)] * 2, names=["emotion", "predicted"])
     result = {"count": confusions.sum(1).mean(0).ravel(), "share": value, "low": low, "high": high}
     return pd.DataFrame(result, index=pairs).reset_index()
-
-
-def compare(a: pd.DataFrame, b: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000) -> pd.Series:
-    """Difference a − b in UAR of two systems on the same clips, paired over speakers.
-
-    The interval resamples the same speakers for both systems, so what makes a speaker difficult for both cancels out.
-    The p-value is `permutation_test`, two-sided, on counts averaged over seeds.
-
-    Parameters
-    ----------
-    a, b : DataFrame
-        Predictions of one system each, for the same clips (or segments). Seeds may differ.
-
-    Returns
-    -------
-    Series
-        `system, other, metric, difference, low, high, p, speakers, clips`.
-
-    Raises
-    ------
-    SerError
-        If the tables do not have predictions for the same clips with the same labels.
-    """
-    systems = one_system(a), one_system(b)
-    a, b = at_level(a, level), at_level(b, level)
-    need_same_rows(a, b, level)
-    (counts_a, units), (counts_b, _) = counts(a), counts(b)
-    gain = intervals.difference(*(intervals.weighted(part, intervals.uar) for part in (counts_a, counts_b)))
-    value, low, high = intervals.interval(gain, len(units), resamples=resamples)
-    p = intervals.permutation_test(counts_a.mean(0), counts_b.mean(0), intervals.uar, resamples=resamples)
-    return pd.Series({
-        "system": systems[0], "other": systems[1], "metric": "uar", "difference": value[0], "low": low[0],
-        "high": high[0], "p": p, "speakers": len(units), "clips": a["clip"].nunique(),
-    })  # fmt: skip
