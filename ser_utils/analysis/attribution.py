@@ -80,14 +80,9 @@ def integrated_gradients(
 
 
 def deletion_curves(
-    estimator: BaseEstimator,
-    X: np.ndarray,
-    targets: Sequence[str],
-    attribution: np.ndarray,
-    *,
-    baseline: np.ndarray,
-    fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
-) -> tuple[np.ndarray, np.ndarray]:
+    estimator: BaseEstimator, X: np.ndarray, targets: Sequence[str], attribution: np.ndarray, *,
+    baseline: np.ndarray, fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Probability of the target while frames are deleted, most important first, and in random order (mean of five).
 
     The deletion test of Petsiuk, Das & Saenko (2018): can an attribution be trusted?

@@ -30,17 +30,14 @@ def grouped_splits(
         Training rows and validation rows; without the splits whose training rows lack a class, so perhaps none.
     """
     n_groups = 0 if groups is None else len(np.unique(groups))
+    apart = n_groups > 1
+    most = n_groups if apart else int(np.bincount(codes).min())
+    if most < 2:
+        return []
+    cv = (StratifiedGroupKFold if apart else StratifiedKFold)(min(n_splits, most), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
-        if n_groups > 1:
-            cv = StratifiedGroupKFold(min(n_splits, n_groups), shuffle=True, random_state=seed)
-            splits = list(cv.split(codes, codes, groups))
-        else:
-            folds = min(n_splits, int(np.bincount(codes).min()))
-            if folds < 2:
-                return []
-            cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            splits = list(cv.split(codes, codes))
+        splits = list(cv.split(codes, codes, groups if apart else None))
     n_classes = len(np.unique(codes))
     return [(fit, held) for fit, held in splits if len(np.unique(codes[fit])) == n_classes]
 

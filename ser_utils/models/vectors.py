@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -25,6 +25,8 @@ from ser_utils.models.temperature import fit_temperature
 #: Rows up to which an inner fold computes its kernel matrix once for all penalties: several times faster than
 #: letting libsvm compute it in each fit, at 8 bytes per pair of rows (800 MB).
 DENSE_ROWS = 10_000
+
+INNER_FOLDS = 3
 
 
 class _Classifier(ClassifierMixin, BaseEstimator):
@@ -54,8 +56,8 @@ class SVM(_Classifier):
     whiten, kernels, C : sequences of bool, of {"linear", "gaussian"}, of float
         Whether to whiten, kernels and penalties to choose from. Products are divided by the number of dimensions,
         squared distances by four times as much.
-    inner_folds, random_state : int
-        Number of inner folds, and their seed.
+    random_state : int
+        Seed of the three inner folds.
 
     Attributes
     ----------
@@ -66,17 +68,12 @@ class SVM(_Classifier):
     """
 
     def __init__(
-        self,
-        whiten: Sequence[bool] = (False, True),
-        kernels: Sequence[str] = ("linear", "gaussian"),
-        C: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 10.0),
-        inner_folds: int = 3,
-        random_state: int = 0,
-    ):
+        self, whiten: Sequence[bool] = (False, True), kernels: Sequence[str] = ("linear", "gaussian"),
+        C: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 10.0), random_state: int = 0,
+    ):  # fmt: skip
         self.whiten = whiten
         self.kernels = kernels
         self.C = C
-        self.inner_folds = inner_folds
         self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> SVM:
@@ -89,7 +86,7 @@ class SVM(_Classifier):
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
-        parts = inner_splits.grouped_splits(codes, groups, self.inner_folds, self.random_state)
+        parts = inner_splits.grouped_splits(codes, groups, INNER_FOLDS, self.random_state)
         choices, folds = list(itertools.product(self.whiten, self.kernels, self.C)), []
         for fit, validation in parts:
             made = []
@@ -133,7 +130,7 @@ def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScal
 def _settings(kernel: str, dims: int) -> dict:
     shape = {"kernel": "rbf", "gamma": 0.25 / dims}
     if kernel == "linear":  # "poly" of degree 1 is the linear kernel with a scale
-        shape = {"kernel": "poly", "degree": 1, "gamma": 1 / dims}
+        shape = {"kernel": "poly", "degree": 1, "coef0": 0.0, "gamma": 1 / dims}
     return {**shape, "class_weight": "balanced", "decision_function_shape": "ovo", "cache_size": 1000}  # MB
 
 
@@ -143,10 +140,8 @@ def _validate(
     """Log-probabilities of unseen rows for each penalty."""
     settings = _settings(kernel, X.shape[1])
     if len(X) <= DENSE_ROWS:
-        product = {"linear": linear_kernel, "gaussian": rbf_kernel}[kernel]
-        scale = {"gamma": settings["gamma"]} if kernel == "gaussian" else {}
-        X, unseen = (product(rows, X, **scale) * (1 if scale else settings["gamma"]) for rows in (X, unseen))
-        settings["kernel"] = "precomputed"
+        metric, settings["kernel"] = settings["kernel"], "precomputed"
+        X, unseen = (pairwise_kernels(rows, X, metric, filter_params=True, **settings) for rows in (X, unseen))
     return [_couple(SVC(**settings, C=C).fit(X, codes), unseen) for C in penalties]
 
 
