@@ -35,17 +35,11 @@ _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
 
 
 def run(
-    corpus: str | Path = "demo",
-    *,
-    data: str | Path | None = None,
-    profile: str = "demo",
-    only: Iterable[str] = (),
-    fresh: bool = False,
-    out: str | Path | None = None,
-    parameters: Mapping[str, object] | None = None,
-    scheduler: str | None = None,
+    corpus: str | Path = "demo", *,
+    data: str | Path | None = None, profile: str = "demo", only: Iterable[str] = (), fresh: bool = False,
+    out: str | Path | None = None, parameters: Mapping[str, object] | None = None, scheduler: str | None = None,
     notebooks: str | Path | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Run the notebooks on a corpus and write tables, figures, scores and the report.
 
     Parameters

@@ -25,24 +25,12 @@ _TRAINING = {"corpus", "clips", "speakers", "hours", "epochs"}
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a recognizer predicts for one recording.
+    """What a recognizer predicts for one recording."""
 
-    Attributes
-    ----------
-    scores : list of dict
-        `label` and `score`, best first; scores sum to one.
-    timeline : DataFrame
-        One row per segment: `start` [s], `end` [s], one probability column per emotion.
-    seconds : float
-        Length of the recording.
-    unusual : list of str
-        In which properties it lies outside the range of the training recordings.
-    """
-
-    scores: list[dict]
-    timeline: pd.DataFrame
-    seconds: float
-    unusual: list[str]
+    scores: list[dict]  #: `label` and `score`, best first; scores sum to one
+    timeline: pd.DataFrame  #: one row per segment: `start` [s], `end` [s], one probability column per emotion
+    seconds: float  #: length of the recording
+    unusual: list[str]  #: in which properties it lies outside the range of the training recordings
 
     def decision(self, confidence: float = 0.0) -> str | None:
         """The best label, or None where its score is below `confidence` or the recording is silent."""
