@@ -1,8 +1,8 @@
 """What the exercises of the notebooks say of an answer: right, and why it matters; or what is wrong, in one sentence.
 
-What is right stands beside the solutions, in `notebooks/solutions/checks_NN.py`: one function `exercise_N` per exercise.
-It gets the answer and objects of the notebook, computes what is right from them (so exercises work on every corpus),
-and returns what is wrong, or None. Its docstring is the sentence that a right answer is given.
+What is right stands beside the solutions, in `notebooks/solutions/checks_NN.py`: one function `exercise_N` per
+exercise. It gets the answer and objects of the notebook, computes what is right from them (so exercises work on every
+corpus), and returns what is wrong, or None. Its docstring is the sentence that a right answer is given.
 """
 
 import runpy

@@ -1,7 +1,4 @@
-"""How emotions differ acoustically: measures of clips, compared within speakers.
-
-They are eGeMAPS functionals (Eyben et al. 2016), which the baselines use, too.
-"""
+"""How emotions differ acoustically: eGeMAPS functionals (Eyben et al. 2016) of clips, compared within speakers."""
 
 from __future__ import annotations
 
@@ -41,10 +38,8 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
 
     Parameters
     ----------
-    clips : DataFrame
-        A clips table.
-    functionals : array, shape=(clips, 88)
-        In the order of `clips`; `names` has the name of each column.
+    functionals, names : array of shape=(clips, 88), sequence of str
+        In the order of `clips`, a clips table; names of the columns.
 
     Returns
     -------
@@ -70,9 +65,9 @@ def measures_of(clips: pd.DataFrame, functionals: np.ndarray, names: Sequence[st
 def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Subtract each speaker's mean, so that speakers become comparable.
 
-    The speaker's mean is the mean of the means per emotion, so it does not depend on how often the speaker is angry.
-    Speakers with a single emotion carry no information on differences between emotions and are left out. `table` has
-    one row per clip: `speaker`, `emotion` and `columns`.
+    It is the mean of the means per emotion, so it does not depend on how often the speaker is angry. Speakers with a
+    single emotion carry no information on differences between emotions and are left out. `table` has one row per clip:
+    `speaker`, `emotion` and `columns`.
     """
     columns = list(columns)
     kept = table[table.groupby("speaker")["emotion"].transform("nunique") > 1].copy()
@@ -84,16 +79,16 @@ def centre_by_speaker(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFra
 def effect_sizes(table: pd.DataFrame, measures: Iterable[str], *, resamples: int = 1000) -> pd.DataFrame:
     """Share of each measure's variance within speakers that emotion explains: eta squared, with intervals.
 
-    Eta squared is the sum of squares between emotions over the total sum of squares, here of values centred by
-    speaker (the partial eta squared of a design with speakers as blocks). It is never negative, so `bias` gives its
-    value for labels shuffled within speakers.
+    Eta squared is the sum of squares between emotions over the total sum of squares, here of values centred by speaker
+    (the partial eta squared of a design with speakers as blocks). It is never negative, so `bias` gives its value for
+    labels shuffled within speakers.
 
     Parameters
     ----------
     table : DataFrame
         One row per clip: `speaker`, `emotion` and the measures, not yet centred; NaN are left out.
     resamples : int
-        Bootstrap resamples of speakers for the 95 % interval (see `evaluation.interval`).
+        For the 95 % interval over speakers (see `evaluation.interval`).
 
     Returns
     -------

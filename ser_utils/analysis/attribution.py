@@ -1,27 +1,22 @@
 """Which frames of a segment decide a prediction: occlusion, integrated gradients, and a test of both by deletion.
 
-An attribution says how much every frame of a segment contributes to the probability of an emotion. Whether it can be
-trusted is measured (`deletion_curves`).
+An attribution says how much every frame contributes to the probability of an emotion; both are computed by captum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from captum.attr import FeatureAblation, IntegratedGradients
+from sklearn.base import BaseEstimator
 
 from ser_utils import evaluation
-
-if TYPE_CHECKING:
-    import torch
-    from sklearn.base import BaseEstimator
 
 
 def occlusion(
     estimator: BaseEstimator, X: np.ndarray, targets: Sequence[str], *, baseline: np.ndarray, width: int = 5
 ) -> np.ndarray:
-    """Loss of log-probability when a window of frames is replaced by an uninformative frame.
+    """Loss of log-probability when a window of frames is replaced by an uninformative frame (Zeiler & Fergus 2014).
 
     Parameters
     ----------
@@ -39,19 +34,11 @@ def occlusion(
     -------
     ndarray, shape=(n, frames)
         Loss of log-probability with the window centred on each frame: positive where the frame supports the target.
-
-    References
-    ----------
-    Zeiler & Fergus 2014, *Visualizing and understanding convolutional networks*. Computed by captum.
     """
-    import torch
-    from captum.attr import FeatureAblation
-
     X = _check(X, targets)
     reach = width // 2
 
     def log_probability(kept: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities with a window centred on each frame that is not kept; shape `(n, frames)` → `(n,)`."""
         hidden = torch.nn.functional.max_pool1d(1 - kept, 2 * reach + 1, stride=1, padding=reach).bool().numpy()
         return torch.from_numpy(_log_probability(estimator, np.where(hidden[..., None], baseline, X), targets))
 
@@ -63,6 +50,8 @@ def integrated_gradients(
     network: torch.nn.Module, X: np.ndarray, columns: Sequence[int], *, baseline: np.ndarray, steps: int = 32
 ) -> np.ndarray:
     """Contribution of each frame to the difference of a logit between the segment and an uninformative segment.
+
+    Integrated gradients (Sundararajan, Taly & Yan 2017), summed over dimensions.
 
     Parameters
     ----------
@@ -79,16 +68,8 @@ def integrated_gradients(
     Returns
     -------
     ndarray, shape=(n, frames)
-        Attributions summed over dimensions. Their sum is the difference of the logit (completeness), up to the error
-        of the sum over steps.
-
-    References
-    ----------
-    Sundararajan, Taly & Yan 2017, *Axiomatic attribution for deep networks*. Computed by captum.
+        Their sum is the difference of the logit (completeness), up to the error of the sum over steps.
     """
-    import torch
-    from captum.attr import IntegratedGradients
-
     network.eval()
     x = torch.as_tensor(np.asarray(X, dtype=np.float32))
     start = torch.as_tensor(np.asarray(baseline, dtype=np.float32)).expand_as(x)
@@ -99,15 +80,12 @@ def integrated_gradients(
 
 
 def deletion_curves(
-    estimator: BaseEstimator,
-    X: np.ndarray,
-    targets: Sequence[str],
-    attribution: np.ndarray,
-    *,
-    baseline: np.ndarray,
-    fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
-) -> tuple[np.ndarray, np.ndarray]:
+    estimator: BaseEstimator, X: np.ndarray, targets: Sequence[str], attribution: np.ndarray, *,
+    baseline: np.ndarray, fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Probability of the target while frames are deleted, most important first, and in random order (mean of five).
+
+    The deletion test of Petsiuk, Das & Saenko (2018): can an attribution be trusted?
 
     Parameters
     ----------
@@ -127,10 +105,6 @@ def deletion_curves(
     ------
     ValueError
         If the attribution has another shape than (n, frames).
-
-    References
-    ----------
-    Petsiuk, Das & Saenko 2018, *RISE: randomized input sampling for explanation of black-box models*.
     """
     X = _check(X, targets)
     frames = X.shape[1]

@@ -1,4 +1,4 @@
-"""What errors have in common: scores of groups, confused pairs of emotions, agreement of systems, perturbed recordings."""
+"""What errors have in common: scores of groups, confused pairs, agreement of systems, perturbed recordings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import hypergeom, rankdata
 from sklearn.base import BaseEstimator
 
 from ser_utils import audio, corpora, evaluation
@@ -33,18 +33,14 @@ def shrunken(values: pd.Series, errors: pd.Series) -> pd.Series:
     """Shrink the scores of groups towards their mean, more strongly where a group's standard error is larger.
 
     This is the random-effects (empirical Bayes) estimate: the variance between groups that their standard errors do not
-    explain is taken as real. A standard error that is missing or 0 (a few clips, all right or all wrong) is unknown and
-    counts as the largest of the others.
+    explain is taken as real (DerSimonian & Laird 1986; Efron & Morris 1977). A standard error that is missing or 0 (a
+    few clips, all right or all wrong) is unknown and counts as the largest of the others.
 
     Returns
     -------
     Series
-        `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ no
-        more than expected by chance, and `values` themselves where no standard error is known.
-
-    References
-    ----------
-    DerSimonian & Laird 1986, *Meta-analysis in clinical trials*; Efron & Morris 1977, *Stein's paradox in statistics*.
+        `mean + w (value - mean)` with `w = spread² / (spread² + error²)`; all equal to the mean where the groups differ
+        no more than expected by chance, and `values` themselves where no standard error is known.
     """
     known = errors[errors > 0]
     if len(values) < 2 or known.empty:
@@ -63,8 +59,8 @@ def group_uar(predictions: pd.DataFrame, groups: pd.Series, *, resamples: int = 
     """UAR within each group of clips, with an interval over speakers and the shrunken estimate.
 
     UAR gives every emotion of a group the same weight, so a group does not score high for holding many clips of an
-    emotion that is easily recognised. Clips of one speaker are right and wrong together, so speakers are resampled,
-    whatever the groups are. Where every group is one speaker, clips are: the interval describes that speaker only.
+    emotion that is easily recognised. Where every group is one speaker, clips are resampled instead of speakers: the
+    interval describes that speaker only.
 
     Parameters
     ----------
@@ -102,22 +98,19 @@ def confusion_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
     """
     shares = confusion.div(confusion.sum(axis=1).replace(0, np.nan), axis=0)
     rows = []
-    for i, first in enumerate(confusion.index):
-        for second in confusion.index[i + 1 :]:
-            places = [VALENCE_AROUSAL.get(name, (np.nan, np.nan)) for name in (first, second)]
-            valence, arousal = np.abs(np.subtract(*places))
-            rate = np.nanmean([shares.loc[first, second], shares.loc[second, first]])
-            rows.append((first, second, rate, arousal, valence))
+    for first, second in itertools.combinations(confusion.index, 2):
+        valence, arousal = np.abs(np.subtract(*(VALENCE_AROUSAL.get(name, (np.nan, np.nan)) for name in (first, second))))
+        rate = np.nanmean([shares.loc[first, second], shares.loc[second, first]])
+        rows.append((first, second, rate, arousal, valence))
     pairs = pd.DataFrame(rows, columns=["first", "second", "rate", "arousal", "valence"])
     return pairs.sort_values("rate", ascending=False, ignore_index=True)
 
 
 def mantel(pairs: pd.DataFrame, distance: str, *, resamples: int = 10_000) -> tuple[float, float]:
-    """Rank correlation of confusion with distance over pairs of emotions, with a permutation p-value.
+    """Rank correlation of confusion with distance over pairs of emotions, with a permutation p-value (Mantel 1967).
 
-    Each emotion occurs in several pairs, so pairs are not independent, and the p-value of a plain rank correlation is too
-    low. If distance had nothing to do with confusion, the emotions could change places on the scale: the emotions are
-    permuted, all their pairs with them.
+    Each emotion occurs in several pairs, so the p-value of a plain rank correlation is too low. If distance had nothing
+    to do with confusion, the emotions could change places on the scale: they are permuted, all their pairs with them.
 
     Parameters
     ----------
@@ -130,10 +123,6 @@ def mantel(pairs: pd.DataFrame, distance: str, *, resamples: int = 10_000) -> tu
     -------
     rho, p : float
         Spearman's correlation and its two-sided p-value.
-
-    References
-    ----------
-    Mantel 1967, *The detection of disease clustering and a generalized regression approach*.
     """
     pairs = pairs.dropna(subset=distance)
     names = sorted({*pairs["first"], *pairs["second"]})
@@ -193,7 +182,6 @@ def mean_over_speakers(values: np.ndarray, speakers: Sequence) -> pd.DataFrame:
     values : ndarray, shape=(rows, columns)
         One row per clip or segment; for a paired comparison, differences.
     speakers : sequence, length rows
-        Speaker of each row.
 
     Returns
     -------
@@ -206,15 +194,13 @@ def mean_over_speakers(values: np.ndarray, speakers: Sequence) -> pd.DataFrame:
 
 
 def second_labels(clips: pd.DataFrame, corpus: str, *, data: str | Path | None, labels: str) -> pd.Series | None:
-    """Labels with which suspect ones can be compared.
-
-    `corpus`, `data` and `labels` are those from which `corpora.load` made the clips table.
+    """Labels with which suspect ones can be compared; `corpus`, `data`, `labels` as for `corpora.load` of `clips`.
 
     Returns
     -------
     Series or None
-        Emotion of each clip, index = clip. Of a synthetic corpus, whose labels are the rules that made the recordings,
-        the labels themselves: they are right. Of ShEMO's file names the modified labels (Yazdani & Shekofteh). Else None.
+        Emotion of each clip, index = clip: of a synthetic corpus the labels themselves, which are the rules that made
+        the recordings; of ShEMO's file names the modified labels (Yazdani & Shekofteh). Else None.
     """
     if corpora.card(corpus).synthetic:
         return clips.set_index("clip")["emotion"]
@@ -239,31 +225,29 @@ def overlap(suspects: pd.Series, labels: pd.Series, corrected: pd.Series) -> pd.
         `clips` in both sets, `changed` labels, `suspects`, `both`, `expected` by chance, and `p` of so large an overlap
         (hypergeometric, one-sided).
     """
-    from scipy.stats import hypergeom
-
     common = labels.index.intersection(corrected.index)
     changed = common[labels[common] != corrected[common]]
     named = common.intersection(pd.Index(suspects))
     both = len(changed.intersection(named))
-    expected = len(changed) * len(named) / max(len(common), 1)
-    p = hypergeom.sf(both - 1, len(common), len(changed), len(named))
-    counts = {"clips": len(common), "changed": len(changed), "suspects": len(named), "both": both}
-    return pd.Series(counts | {"expected": expected, "p": p})
+    return pd.Series({
+        "clips": len(common), "changed": len(changed), "suspects": len(named), "both": both,
+        "expected": len(changed) * len(named) / max(len(common), 1),
+        "p": hypergeom.sf(both - 1, len(common), len(changed), len(named)),
+    })  # fmt: skip
 
 
 def perturbed(wave: np.ndarray, *, semitones: Sequence[float] = (), tempo: Sequence[float] = ()) -> np.ndarray:
-    """Change the pitch or tempo of a recording in steps, by phase vocoder (librosa).
+    """Change the pitch or tempo of a recording (16 kHz) in steps, one after the other, by phase vocoder (librosa).
 
-    The vocoder leaves traces of its own, and those of a step to and fro remain although nothing else does: `(2, -2)`
-    is the control of `(2, 2)`. A step of 0 semitones, or to 1 times the tempo, is none: the vocoder then returns what it
+    The vocoder leaves traces of its own, and those of a step to and fro remain although nothing else does: `(2, -2)` is
+    the control of `(2, 2)`. A step of 0 semitones, or to 1 times the tempo, is none: the vocoder then returns what it
     was given.
 
     Parameters
     ----------
     wave : ndarray, shape=(samples,)
-        At `audio.SAMPLE_RATE`.
     semitones, tempo : sequence of float
-        Shifts of the pitch, formants with it, and changes of the tempo, where 2 is twice as fast; one after the other.
+        Shifts of the pitch, formants with it, and changes of the tempo, where 2 is twice as fast.
     """
     librosa = audio.load_librosa()
     for step in semitones:

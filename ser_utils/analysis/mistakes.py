@@ -1,7 +1,4 @@
-"""Common mistakes of evaluation, made on purpose, so that notebook 08 can measure the effect of each one.
-
-No score that the compendium reports depends on this file.
-"""
+"""Common mistakes of evaluation, made on purpose, so that notebook 08 can measure the effect of each one."""
 
 from __future__ import annotations
 
@@ -75,7 +72,7 @@ def best_per_fold(predictions: pd.DataFrame, *, elsewhere: bool, name: str) -> p
     elsewhere : bool
         Choose the system by its UAR on all *other* folds; otherwise, the mistake, by its UAR on the test fold itself.
     name : str
-        Name of the result, which is a system.
+        Of the resulting system.
 
     Returns
     -------
@@ -107,8 +104,8 @@ def accuracy_over_uar(predictions: pd.DataFrame, *, resamples: int = 10_000) -> 
 def narrowband(clips: pd.DataFrame, emotion: str, folder: Path, *, sample_rate: int = 8_000) -> pd.DataFrame:
     """Store one emotion's recordings at a lower sample rate, as in a corpus compiled from two sources.
 
-    The copies are 16-bit FLAC files in `folder`, of `sample_rate` in Hz; the clips table comes back with their `path` and
-    `sample_rate`.
+    The copies are 16-bit FLAC files in `folder`, of `sample_rate` in Hz; the clips table comes back with their `path`
+    and `sample_rate`.
     """
     changed = clips.copy()
     for row in clips[clips["emotion"] == emotion].itertuples():
@@ -127,8 +124,8 @@ def published_results() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `source, corpus, system, protocol, classes, metric, value, leaky, note`; `value` in percent as published, `leaky`
-        is `yes`, `no` or `unknown`, `classes` may be missing.
+        `source, corpus, system, protocol, classes` (may be missing), `metric, value` (percent, as published), `leaky`
+        (yes, no or unknown), `note`.
     """
     table = pd.read_csv(ROOT / "data" / "published_results.csv", dtype={"classes": "Int64"})
     return table.fillna(dict.fromkeys(table.columns.drop(["classes", "value"]), ""))

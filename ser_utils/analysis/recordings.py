@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
+from scipy.signal import welch
+from sklearn.tree import DecisionTreeClassifier
 
 from ser_utils import audio, digest, evaluation
 
@@ -38,13 +41,9 @@ def file_properties(clips: pd.DataFrame, *, n_jobs: int = 1) -> pd.DataFrame:
         `clipped` (fraction of samples on a flat top at the peak), `active` (fraction of the time with sound), `content`
         (digest of the samples, equal for equal recordings in different files).
     """
-    from joblib import Parallel, delayed
-
     jobs = n_jobs if len(clips) > 64 else 1  # starting processes takes as long as measuring some files
     rows = Parallel(jobs, batch_size=64)(delayed(_measure)(clip) for _, clip in clips.iterrows())
-    table = pd.DataFrame(rows)
-    table.insert(0, "clip", clips["clip"].to_numpy())
-    return table
+    return pd.DataFrame({"clip": clips["clip"].to_numpy()}).join(pd.DataFrame(rows))
 
 
 def _measure(clip: pd.Series) -> dict:
@@ -70,8 +69,6 @@ def waveform_properties(signal: np.ndarray, sample_rate: int) -> dict:
 
 def _levels(signal: np.ndarray, sample_rate: int) -> dict[str, float]:
     """Level and peak [dB re full scale], and the bandwidth [Hz]."""
-    from scipy.signal import welch
-
     peak = float(np.abs(signal).max(initial=0.0))
     level = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0
     bandwidth = 0.0
@@ -97,9 +94,9 @@ def audit_files(properties: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `problem`, `clip`, `detail`. Problems: duplicate, silent (level below -60 dB re full scale), mostly silence
-        (sound for less than a quarter of the time), clipped (more than 0.1 % of the samples on flat tops), too short (below
-        0.5 s), other sample rate (than most files).
+        Columns `problem`, `clip`, `detail`. Problems: duplicate, silent (level below -60 dB re full scale), mostly
+        silence (sound for less than a quarter of the time), clipped (more than 0.1 % of the samples on flat tops), too
+        short (below 0.5 s), other sample rate (than most files).
     """
     rate = properties["sample_rate"].mode().iloc[0]
     twins = properties.groupby("content")["clip"].transform(lambda names: ", ".join(sorted(names)))
@@ -120,12 +117,7 @@ def audit_files(properties: pd.DataFrame) -> pd.DataFrame:
 
 
 def shortcut_test(
-    clips: pd.DataFrame,
-    properties: pd.DataFrame,
-    *,
-    shortcuts: Mapping[str, Sequence[str]] = SHORTCUTS,
-    resamples: int = 1000,
-    n_jobs: int = 1,
+    clips: pd.DataFrame, properties: pd.DataFrame, *, shortcuts: Mapping[str, Sequence[str]] = SHORTCUTS, resamples: int = 1000
 ) -> pd.DataFrame:
     """Score classifiers that are given properties of the file and nothing of its speech.
 
@@ -144,8 +136,6 @@ def shortcut_test(
     DataFrame
         As `evaluation.scores` returns it, `system` = the shortcut's name.
     """
-    from sklearn.tree import DecisionTreeClassifier
-
     tree = DecisionTreeClassifier(min_samples_leaf=10, class_weight="balanced", random_state=0)
     segments, folds = audio.cut_segments(clips, seconds=None), evaluation.folds(clips)
     known = properties.set_index("clip").loc[segments["clip"]]
@@ -154,7 +144,7 @@ def shortcut_test(
         X = known[list(columns)]
         if (X.nunique() > 1).any():  # a constant property gives nothing away
             predictions = evaluation.cross_validate(
-                tree, X.to_numpy(np.float32), segments, clips, folds=folds, system=name, n_jobs=n_jobs, progress=False
+                tree, X.to_numpy(np.float32), segments, clips, folds=folds, system=name, progress=False
             )
             parts.append(evaluation.scores(predictions, resamples=resamples))
     return pd.concat(parts, ignore_index=True)

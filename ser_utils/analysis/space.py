@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
 
@@ -18,10 +20,8 @@ def variance_explained(X: np.ndarray, labels: Sequence, *, within: Sequence | No
     Parameters
     ----------
     X : array, shape=(n, dims)
-    labels : sequence, length n
-        Groups whose differences are measured.
-    within : sequence, length n, optional
-        Groups (speakers) whose means are subtracted first.
+    labels, within : sequence, length n
+        Groups whose differences are measured; groups (speakers) whose means are subtracted first, if given.
     """
     values = np.asarray(X, np.float64)
     within = [0] * len(values) if within is None else within
@@ -41,7 +41,7 @@ def _group_means(values: np.ndarray, groups: Sequence) -> np.ndarray:
 
 
 def neighbours(X: np.ndarray, clips: pd.DataFrame) -> dict[str, float]:
-    """Share of each clip's ten nearest clips that agree with it (standardised features, Euclidean distance), and chance.
+    """Share of each clip's ten nearest clips (standardised features, Euclidean distance) that agree with it.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame) -> dict[str, float]:
     Returns
     -------
     dict
-        `same speaker`, `same emotion`, `same emotion, other speaker` (among the nearest clips of other speakers),
-        and `chance: …` for each: the share among all candidates.
+        `same speaker`, `same emotion`, `same emotion, other speaker` (among the nearest clips of other speakers), and
+        `chance: …` for each: the share among all candidates.
     """
     k, values = 10, StandardScaler().fit_transform(np.asarray(X, np.float32))
     norms = np.square(values).sum(1)
@@ -77,14 +77,10 @@ def neighbours(X: np.ndarray, clips: pd.DataFrame) -> dict[str, float]:
 
 
 def flat_map(X: np.ndarray, *, n_jobs: int = 1) -> np.ndarray:
-    """Map features to a plane so that neighbours stay close: t-SNE (van der Maaten and Hinton 2008).
+    """Map features `(n, dims)` to a plane `(n, 2)`, neighbours close together: t-SNE (van der Maaten & Hinton 2008).
 
-    Features of shape `(n, dims)` are standardised and reduced to 30 principal components first; the map has shape
-    `(n, 2)`. `n_jobs` is a number of threads.
+    Features are standardised and reduced to 30 principal components first. `n_jobs` is a number of threads.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
     values = StandardScaler().fit_transform(np.asarray(X, np.float32))
     reduced = PCA(min(30, *values.shape), random_state=0).fit_transform(values)
     perplexity = min(30.0, (len(values) - 1) / 3)

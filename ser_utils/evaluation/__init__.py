@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "across_corpora": ["check_corpora", "join", "transfer", "transfer_scores", "with_few_speakers"],
+        "comparing": ["compare", "in_percent", "in_points", "power", "read_differences"],
         "confidence": [
             "calibrate", "calibration", "coverage_at", "reliability", "risk_coverage", "suspect_labels",
             "temperatures",
@@ -19,16 +20,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "leaks": ["audit", "tied_speakers"],
         "perturbations": ["PERTURBATIONS", "Perturbation", "robustness"],
         "listeners": ["answers_as_predictions", "fleiss_kappa", "read_answers", "simulate_listeners"],
-        "planning": ["power"],
         "predictions": [
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
-        "public_splits": ["split_leaks"],
-        "readings": ["in_percent", "in_points", "read_differences"],
-        "scoring": [
-            "against_votes", "compare", "confusion", "confusion_table", "recalls", "scores", "scores_by",
-        ],  # fmt: skip
-        "speaker_folds": ["check_folds", "folds"],
+        "scoring": ["against_votes", "confusion", "confusion_table", "recalls", "scores", "scores_by"],
+        "speaker_folds": ["check_folds", "folds", "split_leaks"],
         "speaker_probe": ["tell_speakers"],
     },
 )

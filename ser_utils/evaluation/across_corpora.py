@@ -1,15 +1,14 @@
 """Train on one corpus, test on another."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from ser_utils import SerError, listed
 from ser_utils.evaluation.crossvalidation import cross_validate
@@ -17,15 +16,12 @@ from ser_utils.evaluation.fingerprints import near_copies
 from ser_utils.evaluation.scoring import scores
 from ser_utils.evaluation.speaker_folds import folds
 
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
-
 _FOLDS = 5  # at most, within a corpus: one speaker at a time would train twice as many systems
 _ADVICE = "leave them out of one of the two"
 
 
 def join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join clips (or segments) tables of several corpora: names of clips and speakers get the corpus in front.
+    """Join clips (or segments) tables of several corpora, by name; clips and speakers get the corpus in front.
 
     Returns
     -------
@@ -40,27 +36,22 @@ def join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def transfer(
-    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,  # noqa: N803
+    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,
     system: str, **options: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """Predictions for each corpus by a system trained on each other one, on all others, and on its own other speakers.
 
     Parameters
     ----------
-    estimator, X, segments
-        As for `cross_validate`, of all corpora together.
-    clips : DataFrame
-        A clips table with a column `corpus`, see `join`; rows of `segments` of other clips are not used. Keep the emotions
-        that all corpora have.
-    system, **options
-        For `cross_validate`.
+    estimator, X, segments, clips, system, **options
+        As for `cross_validate`, of all corpora together; `clips` from `join`, with the emotions that all of them have.
+        Segments of other clips are not used.
 
     Returns
     -------
     DataFrame
         Predictions with the columns `trained` and `tested`: names of corpora, or "all others" where there are more than
-        two. Where both are the same,
-        speakers were left out, in at most five folds.
+        two. Where both are the same, speakers were left out, in at most five folds.
 
     Raises
     ------
@@ -85,13 +76,13 @@ def transfer(
 
 
 def with_few_speakers(
-    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,  # noqa: N803
+    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,
     trained: str, tested: str, system: str, share: float = 0.05, seed: int = 0, **options: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """Predictions for a corpus by a system trained on another one and on a few of its own speakers.
 
-    The speakers of `tested` are drawn into two halves; each half is tested by a system that was also trained on speakers
-    of the other half. So every clip is predicted once, as in `transfer`, and never by a system that knows its speaker.
+    The speakers of `tested` are drawn into two halves; each is tested by a system that was also trained on speakers of
+    the other half. So every clip is predicted once, and never by a system that knows its speaker.
 
     Parameters
     ----------
@@ -99,10 +90,8 @@ def with_few_speakers(
         As for `transfer`.
     trained, tested : str
         Names of corpora.
-    share : float
-        Fraction of the speakers of `tested` that are added, at least one.
-    seed : int
-        Of the draw of speakers.
+    share, seed : float, int
+        Fraction of the speakers of `tested` that are added, at least one; seed of their draw.
 
     Returns
     -------
@@ -136,10 +125,8 @@ def transfer_scores(predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
 
     Parameters
     ----------
-    predictions : DataFrame
-        From `transfer` or `with_few_speakers`.
-    **options
-        As for `scores`.
+    predictions, **options
+        From `transfer` or `with_few_speakers`; as for `scores`.
 
     Returns
     -------
@@ -156,9 +143,8 @@ def transfer_scores(predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
 def check_corpora(clips: pd.DataFrame) -> pd.Series:
     """Corpus of each clip, index `clip`.
 
-    Raises SerError if there is one corpus only, or if the same speaker or the same recording, in whatever format (see
-    `near_copies`), is in two: what is trained on one would be tested on itself in the other. Recordings are compared
-    where all sound files are there.
+    Raises SerError if there is one corpus only, or if a speaker, or a recording in whatever format (see `near_copies`;
+    where all sound files are there), is in two: what is trained on one would be tested on itself in the other.
     """
     corpus = clips.set_index("clip")["corpus"]
     if corpus.nunique() < 2:
@@ -184,7 +170,7 @@ def _copies(columns: tuple[str, ...], rows: tuple[tuple, ...]) -> list[tuple[str
     return list(near_copies(clips)[["clip", "other"]].itertuples(index=False, name=None))
 
 
-def _validated(estimator, X, segments, clips, plan, system, options):  # noqa: N803
+def _validated(estimator, X, segments, clips, plan, system, options):
     """`cross_validate` on the segments of these clips."""
     rows = segments["clip"].isin(clips["clip"]).to_numpy()
     own = segments[rows].reset_index(drop=True)

@@ -1,7 +1,5 @@
 """Confidence of predictions: calibration, abstention, and labels that the predictions contradict."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -13,28 +11,25 @@ from ser_utils.evaluation.predictions import FLOOR, codes, decided, emotions_of,
 BINS = 10  # of equal width, closed above
 
 
-def _bin_sums(units: np.ndarray, n_units: int, confidence: np.ndarray, hit: np.ndarray) -> np.ndarray:
-    """Sums of (clips, confidence, hits) per unit and bin of confidence: `(n_units, BINS, 3)`."""
-    cell = units * BINS + np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    parts = [np.bincount(cell, weights=w, minlength=n_units * BINS) for w in (np.ones(len(cell)), confidence, hit)]
-    return np.stack(parts, axis=-1).reshape(n_units, BINS, 3)
+def _bin_sums(table: pd.DataFrame, confidence: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """Sums of (1, confidence, hit, squared error) by seed, speaker and bin: `(seeds, speakers, BINS, 4)`."""
+    seeds, speakers = (pd.factorize(table[column], sort=True)[0] for column in ("seed", "speaker"))
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    sums = np.zeros((seeds.max() + 1, speakers.max() + 1, BINS, 4))
+    values = np.stack([np.ones_like(confidence), confidence, hit, (confidence - hit) ** 2], axis=1)
+    np.add.at(sums, (seeds, speakers, bins), values)
+    return sums
 
 
-def _gap(sums: np.ndarray) -> np.ndarray:
-    """Mean of |accuracy − confidence| of the bins, weighted by clips; `sums` has `shape=(..., BINS, 3)`."""
-    return np.abs(sums[..., 2] - sums[..., 1]).sum(-1) / sums[..., 0].sum(-1)
-
-
-def _by_seed(table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, int]]:
-    """The rows of each seed, the numbers of their speakers (the same for all seeds), and the number of speakers."""
-    speakers, names = pd.factorize(table["speaker"], sort=True)
-    for seed in sorted(table["seed"].unique()):
-        rows = (table["seed"] == seed).to_numpy()
-        yield table[rows], speakers[rows], len(names)
+def _errors(sums: np.ndarray) -> np.ndarray:
+    """The three errors of `calibration` from `_bin_sums` of the predicted and of every emotion, stacked on axis 1."""
+    n = sums[:, 0, :, 0].sum(-1)
+    gaps = np.abs(sums[..., 2] - sums[..., 1]).sum(-1) / n[:, None]
+    return np.stack([gaps[:, 0], gaps[:, 1:].mean(-1), sums[:, 1:, :, 3].sum((1, 2)) / n], axis=-1)
 
 
 def _confidence(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of the predicted emotion of each row, and 1.0 where the prediction is right, else 0.0."""
+    """Probability of each row's predicted emotion, and 1.0 where it is right, else 0.0."""
     true, predicted = codes(table)
     return table[emotions_of(table)].to_numpy(dtype=float).max(1), (true == predicted).astype(float)
 
@@ -56,24 +51,11 @@ def calibration(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     table = to_clips(predictions)
     names = emotions_of(table)
-    k = len(names)
-
-    def errors(total: np.ndarray) -> np.ndarray:
-        binned = total[:, :-1].reshape(len(total), 1 + k, BINS, 3)
-        gaps = _gap(binned)
-        brier = total[:, -1] / binned[:, 0, :, 0].sum(-1)
-        return np.stack([gaps[:, 0], gaps[:, 1:].mean(-1), brier], axis=-1)
-
     parts = []
     for system, own in table.groupby("system", sort=False):
-        sums = []
-        for rows, units, n_units in _by_seed(own):
-            p, true = rows[names].to_numpy(dtype=float), codes(rows)[0]
-            top = _bin_sums(units, n_units, *_confidence(rows))
-            each = [_bin_sums(units, n_units, p[:, j], (true == j).astype(float)) for j in range(k)]
-            squared = np.bincount(units, weights=((p - np.eye(k)[true]) ** 2).sum(1), minlength=n_units)
-            sums.append(np.concatenate([part.reshape(n_units, -1) for part in (top, *each, squared)], axis=1))
-        value, low, high = interval(weighted(np.stack(sums), errors), own["speaker"].nunique(), method="t")
+        each = [_bin_sums(own, own[name].to_numpy(dtype=float), own["emotion"].eq(name).to_numpy()) for name in names]
+        sums = np.stack([_bin_sums(own, *_confidence(own)), *each], axis=2)
+        value, low, high = interval(weighted(sums, _errors), sums.shape[1], method="t")
         parts.append(pd.DataFrame({
             "system": system, "level": "clip", "metric": ["ece", "classwise_ece", "brier"], "value": value,
             "low": np.maximum(low, 0), "high": np.minimum(high, [1, 1, 2]), "seeds": own["seed"].nunique(),
@@ -88,22 +70,20 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `system, bin, left, right, n, confidence, accuracy, low, high`: one row per bin `(left, right]` with clips; `n`
-        is their mean number over seeds. 95 % interval over speakers (jackknife t), NaN where a bin has one speaker
-        only.
+        `system, bin, left, right, n, confidence, accuracy, low, high`: one row per bin `(left, right]` with clips, `n`
+        their mean number over seeds, 95 % interval over speakers (jackknife t; NaN where a bin has one speaker only).
     """
     parts = []
     for system, own in to_clips(predictions).groupby("system", sort=False):
-        sums = [_bin_sums(units, n_units, *_confidence(rows)) for rows, units, n_units in _by_seed(own)]
-        summed = np.sum(sums, axis=0)  # seeds together: a bin may be empty in one of them
+        seeds = own["seed"].nunique()
+        summed = _bin_sums(own, *_confidence(own)).sum(0)  # seeds together: a bin may be empty in one of them
         filled = np.flatnonzero(summed[..., 0].sum(0))
-
         summed = summed[:, filled]
         estimate = weighted(summed[None], lambda total: ratio(total[..., 2], total[..., 0]))
         value, low, high = interval(estimate, len(summed), method="t")
-        n, confidence, _ = summed.sum(0).T
+        n, confidence = summed.sum(0).T[:2]
         parts.append(pd.DataFrame({
-            "system": system, "bin": filled, "left": filled / BINS, "right": (filled + 1) / BINS, "n": n / len(sums),
+            "system": system, "bin": filled, "left": filled / BINS, "right": (filled + 1) / BINS, "n": n / seeds,
             "confidence": confidence / n, "accuracy": value, "low": np.maximum(low, 0), "high": np.minimum(high, 1),
         }))  # fmt: skip
     return pd.concat(parts, ignore_index=True)
@@ -112,10 +92,9 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
 def temperatures(predictions: pd.DataFrame) -> pd.DataFrame:
     """Fit one temperature per system, seed and fold on clips of speakers outside the fold (Guo et al. 2017).
 
-    It minimises the log loss of the out-of-fold predictions for all *other* speakers. The models that made these
-    predictions were trained on the fold's speakers, too; scikit-learn's `CalibratedClassifierCV(ensemble=False)`
-    accepts the same, since only one number is fitted. A test shows that on average these temperatures equal those
-    fitted on entirely new speakers.
+    The models that made these out-of-fold predictions were trained on the fold's speakers, too; scikit-learn's
+    `CalibratedClassifierCV(ensemble=False)` accepts the same, since only one number is fitted. A test shows that on
+    average these temperatures equal those fitted on entirely new speakers.
 
     Returns
     -------
@@ -158,8 +137,7 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         `system, coverage, risk`: fraction of clips decided, most confident first, and fraction of those that are wrong
-        (mean over the orders of equal confidences); mean over seeds, one row per clip. The mean of `risk` is the area
-        under it.
+        (equal confidences in any order); mean over seeds, one row per clip. The mean of `risk` is the area under it.
 
     Raises
     ------
@@ -172,21 +150,18 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
         curves = []
         for _, rows in own.groupby("seed"):
             confidence, hit = _confidence(rows)
-            _, tie = np.unique(-confidence, return_inverse=True)
-            expected = (np.bincount(tie, weights=1 - hit) / np.bincount(tie))[np.sort(tie)]
-            curves.append(expected.cumsum() / np.arange(1, len(rows) + 1))
-        n = len(curves[0])
-        curve = {"system": system, "coverage": np.arange(1, n + 1) / n, "risk": np.mean(curves, axis=0)}
-        parts.append(pd.DataFrame(curve))
+            wrong = pd.Series(1 - hit, index=-confidence).groupby(level=0).transform("mean").sort_index()
+            curves.append(wrong.to_numpy().cumsum() / np.arange(1, len(rows) + 1))
+        coverage = np.arange(1, len(rows) + 1) / len(rows)
+        parts.append(pd.DataFrame({"system": system, "coverage": coverage, "risk": np.mean(curves, axis=0)}))
     return pd.concat(parts, ignore_index=True)
 
 
 def _lowest(confidence: np.ndarray, hit: np.ndarray, accuracy: float) -> float:
     """Lowest confidence from which on the predictions reach `accuracy`, ties decided together; else infinity."""
-    levels, of_row = np.unique(-confidence, return_inverse=True)
-    reached = np.bincount(of_row, weights=hit).cumsum() / np.bincount(of_row).cumsum()
-    enough = np.flatnonzero(reached >= accuracy - 1e-12)
-    return float(-levels[enough[-1]]) if len(enough) else np.inf
+    reached = pd.Series(hit).groupby(-confidence).agg(["sum", "size"]).cumsum()
+    enough = reached.index[reached["sum"] / reached["size"] >= accuracy - 1e-12]
+    return float(-enough[-1]) if len(enough) else np.inf
 
 
 def coverage_at(predictions: pd.DataFrame, accuracy: float) -> pd.DataFrame:
@@ -231,8 +206,7 @@ def suspect_labels(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `clip, speaker, emotion, suggested, p_label, p_suggested, margin`, ordered by margin (`p_label` −
-        `p_suggested`).
+        `clip, speaker, emotion, suggested, p_label, p_suggested, margin` (`p_label` − `p_suggested`).
     """
     from cleanlab.filter import find_label_issues
 
@@ -242,8 +216,8 @@ def suspect_labels(predictions: pd.DataFrame) -> pd.DataFrame:
     p, (true, suggested) = clips[names].to_numpy(dtype=float), codes(clips)
     suspect = find_label_issues(true, p, filter_by="confident_learning", n_jobs=1)
     rows = np.arange(len(p))
-    label, other = p[rows, true], p[rows, suggested]
     result = clips[["speaker", "emotion"]].assign(
-        suggested=decided(clips), p_label=label, p_suggested=other, margin=label - other
+        suggested=decided(clips), p_label=p[rows, true], p_suggested=p[rows, suggested]
     )
+    result["margin"] = result["p_label"] - result["p_suggested"]
     return result[suspect].sort_values("margin", kind="stable").reset_index()

@@ -1,45 +1,31 @@
 """The loop that trains on some speakers and predicts the others."""
 
-from __future__ import annotations
-
 import inspect
 import itertools
 from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import joblib
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from tqdm.auto import tqdm
 
 from ser_utils import SerError, emotions_among, features, listed, replacing
 from ser_utils.evaluation.predictions import validate
 from ser_utils.evaluation.speaker_folds import check_folds, training_rows
-
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
 
 # Packages whose other versions may predict something else.
 _COMPUTE = ("numpy", "scikit-learn", "torch")
 
 
 def cross_validate(
-    estimator: BaseEstimator,
-    X: np.ndarray,  # noqa: N803 - scikit-learn's name
-    segments: pd.DataFrame,
-    clips: pd.DataFrame,
-    *,
-    folds: pd.Series | np.ndarray,
-    system: str,
-    seeds: Sequence[int] = (0,),
-    n_jobs: int = 1,
-    progress: bool = True,
-    text_disjoint: bool = False,
-    allow_leaks: bool = False,
-    cache: str | Path | None = None,
-    soft: bool = False,
-) -> pd.DataFrame:
+    estimator: BaseEstimator, X: np.ndarray, segments: pd.DataFrame, clips: pd.DataFrame, *,
+    folds: pd.Series | np.ndarray, system: str, seeds: Sequence[int] = (0,), n_jobs: int = 1, progress: bool = True,
+    text_disjoint: bool = False, allow_leaks: bool = False, cache: str | Path | None = None, soft: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     """Train on the other folds and predict this one: out-of-fold predictions of every segment.
 
     Jobs (seeds × folds) run with one thread each, in processes of joblib or on the cluster where one is named; the
@@ -48,7 +34,7 @@ def cross_validate(
     Parameters
     ----------
     estimator : scikit-learn classifier
-        Cloned for every job. Parameters called `random_state` (nested ones too) are set to the seed; `fit` receives the
+        Cloned for every job, its parameters `random_state` (nested ones too) set to the seed; `fit` receives the
         speakers of the training rows if it has an argument `groups`.
     X : array, shape=(segments, ...)
         Row i belongs to row i of `segments`. Processes open a `numpy.memmap` instead of copying it.
@@ -61,26 +47,22 @@ def cross_validate(
     allow_leaks : bool
         Skip `check_folds`, to show what such a mistake does (notebook 08).
     cache : path, optional
-        Folder that keeps what each job predicted, under a hash of all that it depends on: what another notebook has
-        trained, or this one before it was stopped, is read.
+        Folder of what each job predicted, under a hash of all that it depends on: what was trained before is read.
     soft : bool
-        Train on the raters' votes (`votes_<emotion>` of `clips`) instead of their majority: `fit` receives them as `soft`.
+        Train on the raters' votes (`votes_<emotion>` of `clips`), which `fit` receives as `soft`.
 
     Returns
     -------
     DataFrame
-        Predictions at segment level, ordered by seed, then as `segments`. A class that the training part of a fold
-        lacks (only with `allow_leaks`) has probability 0 there. The raters' votes of `clips` stand in it, too.
+        Predictions at segment level with the raters' votes of `clips`, ordered by seed, then as `segments`. A class
+        that the training part of a fold lacks (only with `allow_leaks`) has probability 0 there.
 
     Raises
     ------
     SerError
-        If rows do not match, a segment's clip is not in `clips`, the folds leak (see `check_folds`), or votes are wanted
-        that `clips` does not hold or the estimator does not take.
+        If rows do not match, a segment's clip is not in `clips`, the folds leak (see `check_folds`), or votes are
+        wanted that `clips` does not hold or the estimator does not take.
     """
-    from sklearn.base import clone
-    from tqdm.auto import tqdm
-
     if len(X) != len(segments):
         raise SerError(f"{len(X)} rows of features for {len(segments)} segments: extract features from these segments")
     rows = _segment_clips(segments, clips)
@@ -105,7 +87,8 @@ def cross_validate(
             raise SerError(f"soft=True trains on the raters' votes, but {lacking}: leave it out")
         extra["soft"] = rows[votes].rename(columns=lambda name: name.removeprefix("votes_"))
 
-    content = None if cache is None else _content(X)
+    versions = [metadata.version(name) for name in _COMPUTE]
+    content = None if cache is None else (joblib.hash(X, coerce_mmap=True), features.code_hash(), versions)
     jobs = []
     for seed, number in itertools.product(seeds, np.unique(fold)):
         train = np.flatnonzero(training_rows(fold, number, rows, text_disjoint))
@@ -113,7 +96,8 @@ def cross_validate(
         seeded = clone(estimator)
         seeded.set_params(**{name: seed for name in seeded.get_params() if name.split("__")[-1] == "random_state"})
         own = {name: values.take(train) for name, values in extra.items()}
-        file = None if cache is None else Path(cache) / _file_name(content, seeded, train, test, emotion[train], own, names)
+        depends = content, seeded, train, test, emotion[train], own, names
+        file = None if cache is None else Path(cache) / f"{joblib.hash(depends)}.npy"
         jobs.append((seed, number, seeded, train, test, file))
 
     constant = {"y": emotion, "extra": extra, "names": names}
@@ -136,7 +120,6 @@ def cross_validate(
 
 
 def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """One row of `clips` for each segment."""
     if clips["clip"].duplicated().any():
         twice = clips.loc[clips["clip"].duplicated(), "clip"].iloc[0]
         raise SerError(f"clip '{twice}' is in the clips table more than once: keep one row of each")
@@ -144,20 +127,6 @@ def _segment_clips(segments: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     if strangers.any():
         raise SerError(f"segments at index {listed(segments.index[strangers])}: the clip is not in the clips table")
     return clips.set_index("clip", drop=False).loc[segments["clip"]].reset_index(drop=True)
-
-
-def _content(X: np.ndarray) -> str:  # noqa: N803
-    """Hash of the features, the package's sources and the versions of what computes."""
-    import joblib
-
-    versions = [metadata.version(name) for name in _COMPUTE]
-    return joblib.hash([joblib.hash(X, coerce_mmap=True), features.code_hash(), versions])
-
-
-def _file_name(*depends: object) -> str:
-    import joblib
-
-    return f"{joblib.hash(depends)}.npy"
 
 
 def _run_job(X, *, y, extra, names, job):

@@ -41,8 +41,8 @@ def fingerprint(wave: np.ndarray) -> np.ndarray:
 def near_copies(clips: pd.DataFrame) -> pd.DataFrame:
     """Find clips that are one recording: in another format or rate, louder or softer, a little shorter.
 
-    Candidates of about equal length whose fingerprints correlate in 16 steps of time are compared again in steps of
-    10 ms, at several offsets.
+    Pairs of about equal length whose fingerprints correlate in 16 steps of time are compared again in steps of 10 ms,
+    at several offsets. What was changed in time or covered by noise is not found.
 
     Parameters
     ----------
@@ -52,8 +52,7 @@ def near_copies(clips: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per pair: `clip`, `other`, `correlation` (at least `ALIKE`). What was changed in time or covered by
-        noise is not found.
+        One row per pair: `clip`, `other`, `correlation` (at least `ALIKE`).
     """
     prints = [fingerprint(audio.read(row)) for row in clips.itertuples()]
     coarse = np.stack([_standardised(_bins(image).ravel()) for image in prints]) if prints else np.empty((0, 1))

@@ -1,7 +1,7 @@
 """Metrics computed from confusion counts, and their intervals over resampled speakers; everything works on arrays.
 
-A *unit* is what was sampled and is resampled as a whole: a speaker. Counts are kept per unit, so a statistic is a
-function of the units' weights (see `weighted`); bootstrap, jackknife and permutation test differ only in these weights.
+A *unit* is what is resampled as a whole: a speaker. A statistic is a function of the units' weights (see `weighted`),
+in which alone bootstrap, jackknife and permutation test differ.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def _mean_present(values: np.ndarray) -> np.ndarray:
-    """Mean of the values over the last axis, without NaN; NaN if all values are NaN."""
+    """Mean over the last axis without NaN."""
     present = ~np.isnan(values)
     return ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1).astype(float))
 
@@ -64,6 +64,9 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
     return _mean_present(np.where(true > 0, f1, np.nan))
 
 
+METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
+
+
 def confusions_by_unit(
     units: np.ndarray, true: np.ndarray, predicted: np.ndarray, n_units: int, n_classes: int
 ) -> np.ndarray:
@@ -96,6 +99,11 @@ def weighted(counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) 
         return np.mean(runs, axis=0).reshape(len(weights), -1)
 
     return estimate
+
+
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """The function of the units' weights that is `a` minus `b`."""
+    return lambda weights: a(weights) - b(weights)
 
 
 def _blocks(n: int, units: int) -> Iterator[slice]:
@@ -146,9 +154,9 @@ def interval(
     Returns
     -------
     value, low, high : arrays, shape=(statistics,)
-        `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone: its
-        variation is unknown. A resample without a class counts for UAR and macro-F1 with its other classes, and not for
-        the recall of that class.
+        `low` and `high` are NaN below `FEWEST_UNITS` units, and for a statistic that depends on one unit alone. A
+        resample without a class counts for UAR and macro-F1 with its other classes, and not for the recall of that
+        class.
 
     Raises
     ------
@@ -204,20 +212,17 @@ def permutation_test(
     float
         At least 2 / 2**n with n units.
     """
-    units, shape = len(a), a.shape[1:]
+    units = len(a)
     exact = 2**units <= resamples
     if exact:
         swaps = np.arange(2**units)[:, None] >> np.arange(units) & 1
     else:
         swaps = np.random.default_rng(0).integers(0, 2, (resamples, units))
-    flat_a, flat_b = a.reshape(units, -1), b.reshape(units, -1)
     observed = float(statistic(a.sum(0)[None])[0] - statistic(b.sum(0)[None])[0])
     extreme = 0
     for block in _blocks(len(swaps), units):
-        swap = swaps[block].astype(float)
-        swapped_a = swap @ flat_b + (1 - swap) @ flat_a
-        swapped_b = swap @ flat_a + (1 - swap) @ flat_b
-        difference = statistic(swapped_a.reshape(-1, *shape)) - statistic(swapped_b.reshape(-1, *shape))
+        moved = (swaps[block] @ (b - a).reshape(units, -1)).reshape(-1, *a.shape[1:])
+        difference = statistic(a.sum(0) + moved) - statistic(b.sum(0) - moved)
         # Sums in another order differ in the last digits: ties with the observed difference must count.
         extreme += int((np.abs(difference) >= abs(observed) - 1e-9).sum())
     return extreme / len(swaps) if exact else (extreme + 1) / (len(swaps) + 1)

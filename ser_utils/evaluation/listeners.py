@@ -74,21 +74,19 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def simulate_listeners(clips: pd.DataFrame, emotions: Sequence[str], *, right: Iterable[float], seed: int = 0) -> pd.DataFrame:
-    """Answers of listeners who do not exist, to show what answers look like: each guesses right with a probability.
+    """Answers of listeners who do not exist, as from `read_answers`; their names start with "simulated".
 
     Parameters
     ----------
-    clips : DataFrame
-        The clips to answer for.
-    emotions : sequence of str
-        What can be guessed; where a listener is wrong, all others are equally probable.
+    clips, emotions
+        As for `read_answers`; where a listener is wrong, all other emotions are equally probable.
     right : iterable of float
         One listener per number: the probability of a right guess.
 
     Returns
     -------
     DataFrame
-        As from `read_answers`; the listeners' names start with "simulated".
+        `clip, listener, guess`.
     """
     rng, rows = np.random.default_rng(seed), []
     for number, probability in enumerate(right, start=1):
@@ -103,17 +101,13 @@ def answers_as_predictions(answers: pd.DataFrame, clips: pd.DataFrame, emotions:
 
     Parameters
     ----------
-    answers : DataFrame
-        As from `read_answers`.
-    clips : DataFrame
-        With `clip`, `speaker` and `emotion` of the clips that were heard.
-    emotions : sequence of str
-        Get one probability column each.
+    answers, clips, emotions
+        From and for `read_answers`; `clips` with `speaker` and `emotion`.
 
     Returns
     -------
     DataFrame
-        One row per answer, at clip level.
+        One row per answer, at clip level, with one probability column per emotion.
     """
     facts = clips.set_index("clip").loc[answers["clip"], ["speaker", "emotion"]].reset_index()
     certain = (answers["guess"].to_numpy()[:, None] == np.array(emotions)).astype(float)
@@ -127,8 +121,7 @@ def fleiss_kappa(votes: ArrayLike) -> float:
     Parameters
     ----------
     votes : array, shape=(clips, emotions)
-        How many raters chose each emotion. Clips may have different numbers of raters; those with one or none do not
-        count.
+        How many raters chose each emotion. Clips may have different numbers of raters; one or none do not count.
 
     Returns
     -------

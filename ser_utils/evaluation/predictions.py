@@ -1,7 +1,7 @@
 """The predictions table: what it must hold, and how the segments of a clip are pooled.
 
-One row per clip or segment: `system, seed, fold, clip, speaker, emotion` (the true one), one probability column per
-emotion, and at segment level `start` and `end` in seconds. Every score of this project is computed from such tables.
+One row per clip or segment: `COLUMNS`, with the true `emotion`, one probability column per emotion, and at segment
+level `start` and `end` in seconds. Every score of this project is computed from such tables.
 """
 
 import numpy as np
@@ -28,8 +28,7 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Raises SerError if the table is empty or lacks a column or a value, if probabilities are not between 0 and 1 or do
     not sum to one, if a clip (or segment) occurs twice for one system and seed, if a clip has two emotions or speakers,
-    or if an emotion has no probability column, i.e. no fold was trained on it. The message names the rows by index
-    label.
+    or if an emotion has no probability column, i.e. no fold was trained on it. The message names the index of the rows.
     """
     missing = [column for column in COLUMNS if column not in predictions.columns]
     if missing:
@@ -103,8 +102,8 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each system, seed and clip, in the order of first appearance; columns `COLUMNS`, the emotions, and the
-        raters' `votes_<emotion>` where the table has them.
+        One row for each system, seed and clip, in the order of first appearance; `COLUMNS`, the emotions, any
+        `votes_…`.
     """
     validate(predictions)
     names = emotions_of(predictions)
@@ -119,7 +118,7 @@ def to_clips(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_level(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return validated predictions at `level`, "clip" (pooled by `to_clips`) or "segment".
+    """Validated predictions at `level`, "clip" (pooled by `to_clips`) or "segment".
 
     Raises SerError if `validate` refuses the table, the level is unknown, or a table of clips is asked for segments.
     """
@@ -144,9 +143,27 @@ def one_system(predictions: pd.DataFrame) -> str:
 
 
 def need_equal_seeds(predictions: pd.DataFrame) -> None:
-    """Refuse (SerError) one system's predictions if it has more clips (or segments) with one seed than with another."""
+    """Raise SerError if one system has predictions for more clips (or segments) with one seed than with another."""
     if predictions["seed"].value_counts().nunique() > 1:
         raise SerError(f"system '{one_system(predictions)}' did not judge the same number of clips with every seed")
+
+
+def need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
+    """Raise SerError unless two systems predicted the same emotions for the same rows, whose labels are the same."""
+    if emotions_of(a) != emotions_of(b):
+        sets = " and ".join(", ".join(emotions_of(table)) for table in (a, b))
+        raise SerError(f"the systems know different emotions: {sets}")
+    key = ["clip", "start"] if level == "segment" else ["clip"]
+    need_equal_seeds(a)
+    need_equal_seeds(b)
+    left, right = (table[[*key, "speaker", "emotion"]].drop_duplicates() for table in (a, b))
+    odd = pd.concat([left, right]).drop_duplicates(keep=False)
+    if len(odd):
+        names = ", ".join(map(str, odd[key].iloc[0]))
+        raise SerError(
+            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or "
+            f"emotion, {names} among them: compare systems on the same {level}s of one clips table"
+        )
 
 
 def decided(predictions: pd.DataFrame) -> pd.Series:

@@ -1,55 +1,31 @@
-"""Scores of predictions tables with intervals over speakers, and comparisons of systems."""
+"""Scores of predictions tables with intervals over speakers."""
 
 import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 from ser_utils import SerError
-from ser_utils.evaluation.intervals import (
-    FEWEST_UNITS,
-    interval,
-    macro_f1,
-    permutation_test,
-    ratio,
-    recall,
-    uar,
-    wa,
-    weighted,
-)
-from ser_utils.evaluation.predictions import (
-    FLOOR,
-    at_level,
-    counts,
-    emotions_of,
-    need_equal_seeds,
-    one_system,
-    to_clips,
-)
-
-#: The functions' docstrings have definitions and sources.
-METRICS = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
+from ser_utils.evaluation import intervals
+from ser_utils.evaluation.predictions import FLOOR, at_level, counts, emotions_of, one_system, to_clips
 
 
 def _statistics(confusions: np.ndarray) -> np.ndarray:
     """All metrics side by side: UAR, WA, macro-F1, then the recall of each class."""
-    overall = np.stack([metric(confusions) for metric in METRICS.values()], axis=-1)
-    return np.concatenate([overall, recall(confusions)], axis=-1)
+    overall = np.stack([metric(confusions) for metric in intervals.METRICS.values()], axis=-1)
+    return np.concatenate([overall, intervals.recall(confusions)], axis=-1)
 
 
 def scores(
-    predictions: pd.DataFrame,
-    *,
-    level: str = "clip",
-    unit: str = "speaker",
-    method: str = "expanded",
-    resamples: int = 10_000,
-) -> pd.DataFrame:
+    predictions: pd.DataFrame, *,
+    level: str = "clip", unit: str = "speaker", method: str = "expanded", resamples: int = 10_000,
+) -> pd.DataFrame:  # fmt: skip
     """Scores of every system with 95 % intervals over speakers.
 
-    A value is the mean over seeds. The interval shows how much it would vary with other speakers of the same kind:
-    speakers are resampled, with all their clips and all seeds. It does not include the variation between seeds.
+    A value is the mean over seeds. Its interval resamples speakers, with all their clips and seeds: it shows how much
+    the value would vary with other speakers of the same kind, and not the variation between seeds.
 
     Parameters
     ----------
@@ -65,30 +41,30 @@ def scores(
     -------
     DataFrame
         `system, level, metric, value, low, high, seeds, speakers, clips`; metric is `uar`, `wa`, `macro_f1` or
-        `recall_<emotion>`, as fractions of 1. An emotion without clips has recall NaN. Below four speakers there are no
-        intervals (a warning says so). Where all clips have votes, there
-        are also `cross_entropy` and `js_distance`, means over clips (see `against_votes`).
+        `recall_<emotion>`, as fractions of 1 (NaN for an emotion without clips), and where all clips have votes
+        `cross_entropy` and `js_distance`, means over clips (see `against_votes`). Below four speakers there are no
+        intervals (a warning says so).
     """
     table = at_level(predictions, level)
     names = emotions_of(table)
-    metrics = (*METRICS, *(f"recall_{name}" for name in names))
+    metrics = (*intervals.METRICS, *(f"recall_{name}" for name in names))
     parts = []
-    if (few := table[unit].nunique()) < FEWEST_UNITS:
-        said = f"scores of {few} {unit}{'s' * (few > 1)}: no intervals, which need at least {FEWEST_UNITS} to see how they vary"
-        warnings.warn(said, stacklevel=2)
+    if (few := table[unit].nunique()) < intervals.FEWEST_UNITS:
+        need = f"no intervals, which need at least {intervals.FEWEST_UNITS} to see how they vary"
+        warnings.warn(f"scores of {few} {unit}{'s' * (few > 1)}: {need}", stacklevel=2)
     for system, own in table.groupby("system", sort=False):
         confusions, units = counts(own, unit)
-        estimates = {metrics: weighted(confusions, _statistics)}
+        estimates = {metrics: intervals.weighted(confusions, _statistics)}
         if (votes := own.filter(regex="^votes_")).columns.size and votes.notna().all(axis=None):
             apart = against_votes(own).assign(count=1.0)
             place = pd.MultiIndex.from_product([sorted(own["seed"].unique()), units])
             sums = apart.groupby([own["seed"], own[unit]]).sum().reindex(place, fill_value=0).to_numpy()
             sums = sums.reshape(own["seed"].nunique(), len(units), -1)
-            estimates[tuple(apart.columns[:-1])] = weighted(sums, lambda total: total[:, :-1] / total[:, -1:])
+            estimates[tuple(apart.columns[:-1])] = intervals.weighted(sums, lambda total: total[:, :-1] / total[:, -1:])
         for names_of, estimate in estimates.items():
-            value, low, high = interval(estimate, len(units), method=method, resamples=resamples)
+            value, low, high = intervals.interval(estimate, len(units), method=method, resamples=resamples)
             if names_of is metrics:  # resamples without a class that is never recognised would reach above this
-                recalls = value[len(METRICS) :]
+                recalls = value[len(intervals.METRICS) :]
                 high[[0, 2]] = np.minimum(high[[0, 2]], np.mean(recalls[~np.isnan(recalls)] > 0))
             parts.append(pd.DataFrame({
                 "system": system, "level": level, "metric": names_of, "value": value, "low": low, "high": high,
@@ -108,18 +84,17 @@ def against_votes(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per prediction: `cross_entropy` [nats] and `js_distance` (square root of the Jensen-Shannon divergence to
-        base 2, from 0, equal, to 1).
+        One row per prediction: `cross_entropy` [nats] and `js_distance` (square root of the Jensen-Shannon divergence
+        to base 2, from 0, equal, to 1).
     """
-    from scipy.stats import entropy
-
     names = emotions_of(predictions)
     votes = predictions.reindex(columns=[f"votes_{name}" for name in names], fill_value=0).to_numpy(dtype=float)
     voted = votes / votes.sum(1, keepdims=True)
     p = np.maximum(predictions[names].to_numpy(dtype=float), FLOOR)
     p = p / p.sum(1, keepdims=True)
-    divergence = entropy((p + voted) / 2, base=2, axis=1) - (entropy(p, base=2, axis=1) + entropy(voted, base=2, axis=1)) / 2
-    found = {"cross_entropy": -(voted * np.log(p)).sum(1), "js_distance": np.sqrt(np.maximum(divergence, 0))}
+    of_p, of_votes, of_mean = (entropy(shares, base=2, axis=1) for shares in (p, voted, (p + voted) / 2))
+    divergence = np.maximum(of_mean - (of_p + of_votes) / 2, 0)
+    found = {"cross_entropy": -(voted * np.log(p)).sum(1), "js_distance": np.sqrt(divergence)}
     return pd.DataFrame(found, index=predictions.index)
 
 
@@ -154,13 +129,12 @@ def scores_by(predictions: pd.DataFrame, by: str | pd.Series, **options: Any) ->
 def recalls(predictions: pd.DataFrame) -> pd.DataFrame:
     """Recall of each emotion (columns) by system (rows) at clip level, mean over seeds; `scores` adds intervals."""
     table = to_clips(predictions)
-    rows = {name: recall(counts(own)[0].sum(1)).mean(0) for name, own in table.groupby("system", sort=False)}
+    rows = {name: intervals.recall(counts(own)[0].sum(1)).mean(0) for name, own in table.groupby("system", sort=False)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=emotions_of(table)).rename_axis("system")
 
 
 def _shares(matrices: np.ndarray) -> np.ndarray:
-    """Confusion counts as shares of the true emotion's clips."""
-    return ratio(matrices, matrices.sum(-1, keepdims=True))
+    return intervals.ratio(matrices, matrices.sum(-1, keepdims=True))
 
 
 def confusion(predictions: pd.DataFrame, *, normalise: bool = False) -> pd.DataFrame:
@@ -172,8 +146,7 @@ def confusion(predictions: pd.DataFrame, *, normalise: bool = False) -> pd.DataF
     table = to_clips(predictions)
     names = emotions_of(table)
     matrix = counts(table)[0].sum(1).mean(0)
-    if normalise:
-        matrix = _shares(matrix)
+    matrix = _shares(matrix) if normalise else matrix
     return pd.DataFrame(matrix, index=pd.Index(names, name="emotion"), columns=pd.Index(names, name="predicted"))
 
 
@@ -188,58 +161,7 @@ def confusion_table(predictions: pd.DataFrame, *, resamples: int = 10_000) -> pd
     one_system(predictions)
     table = to_clips(predictions)
     confusions, units = counts(table)
-    value, low, high = interval(weighted(confusions, _shares), len(units), resamples=resamples)
+    value, low, high = intervals.interval(intervals.weighted(confusions, _shares), len(units), resamples=resamples)
     pairs = pd.MultiIndex.from_product([emotions_of(table)] * 2, names=["emotion", "predicted"])
     result = {"count": confusions.sum(1).mean(0).ravel(), "share": value, "low": low, "high": high}
     return pd.DataFrame(result, index=pairs).reset_index()
-
-
-def compare(a: pd.DataFrame, b: pd.DataFrame, *, level: str = "clip", resamples: int = 10_000) -> pd.Series:
-    """Difference a − b in UAR of two systems on the same clips, paired over speakers.
-
-    The interval resamples the same speakers for both systems, so what makes a speaker difficult for both cancels out.
-    The p-value is `permutation_test`, two-sided, on counts averaged over seeds.
-
-    Parameters
-    ----------
-    a, b : DataFrame
-        Predictions of one system each, for the same clips (or segments). Seeds may differ.
-
-    Returns
-    -------
-    Series
-        `system, other, metric, difference, low, high, p, speakers, clips`.
-
-    Raises
-    ------
-    SerError
-        If the tables do not have predictions for the same clips with the same labels.
-    """
-    systems = one_system(a), one_system(b)
-    a, b = at_level(a, level), at_level(b, level)
-    _need_same_rows(a, b, level)
-    (counts_a, units), (counts_b, _) = counts(a), counts(b)
-    estimate_a, estimate_b = weighted(counts_a, uar), weighted(counts_b, uar)
-    value, low, high = interval(lambda w: estimate_a(w) - estimate_b(w), len(units), resamples=resamples)
-    p = permutation_test(counts_a.mean(0), counts_b.mean(0), uar, resamples=resamples)
-    return pd.Series({
-        "system": systems[0], "other": systems[1], "metric": "uar", "difference": value[0], "low": low[0],
-        "high": high[0], "p": p, "speakers": len(units), "clips": a["clip"].nunique(),
-    })  # fmt: skip
-
-
-def _need_same_rows(a: pd.DataFrame, b: pd.DataFrame, level: str) -> None:
-    if emotions_of(a) != emotions_of(b):
-        sets = " and ".join(", ".join(emotions_of(table)) for table in (a, b))
-        raise SerError(f"the systems know different emotions: {sets}")
-    key = ["clip", "start"] if level == "segment" else ["clip"]
-    need_equal_seeds(a)
-    need_equal_seeds(b)
-    left, right = (table[[*key, "speaker", "emotion"]].drop_duplicates() for table in (a, b))
-    odd = pd.concat([left, right]).drop_duplicates(keep=False)
-    if len(odd):
-        names = ", ".join(map(str, odd[key].iloc[0]))
-        raise SerError(
-            f"{len(odd[key].drop_duplicates())} {level}s are in one of the tables only or have another speaker or "
-            f"emotion, {names} among them: compare systems on the same {level}s of one clips table"
-        )

@@ -1,10 +1,13 @@
-"""Speaker-disjoint folds: who is tested when, and a check that nobody is on both sides."""
+"""Speaker-disjoint folds, and checks that nobody is on both sides, of them and of published splits."""
 
+import re
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_utils import SerError, listed
 
@@ -25,9 +28,9 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
     clips : DataFrame
         A clips table.
     text_disjoint : bool
-        Also keep sentences apart: speakers' folds are crossed with up to 5 groups of sentences. The training part of
-        such a cell shares neither speakers nor sentences with it: pass `text_disjoint=True` to `cross_validate` as
-        well. Training parts get smaller: on EMO-DB, 50 folds train on 72 % of the clips.
+        Also keep sentences apart: speakers' folds are crossed with up to 5 groups of sentences, and such a cell is
+        tested by what was trained on neither its speakers nor its sentences (pass it to `cross_validate`, too).
+        Training parts get smaller: on EMO-DB, 50 folds train on 72 % of the clips.
 
     Returns
     -------
@@ -41,11 +44,10 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
     """
     _need_two_speakers(clips)
     speakers = _speaker_folds(clips, seed)
-    result = pd.Series(speakers, index=pd.Index(clips["clip"], name="clip"), name="fold", dtype="int64")
     if text_disjoint:
         texts = _text_groups(clips)
-        cells = speakers * (texts.max() + 1) + texts
-        result[:] = np.unique(cells, return_inverse=True)[1]
+        speakers = np.unique(speakers * (texts.max() + 1) + texts, return_inverse=True)[1]
+    result = pd.Series(speakers, index=pd.Index(clips["clip"], name="clip"), name="fold", dtype="int64")
     check_folds(result, clips, text_disjoint=text_disjoint)
     return result
 
@@ -69,8 +71,6 @@ def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
     speaker, names = pd.factorize(clips["speaker"], sort=True)
     if len(names) <= _LEAVE_ONE_OUT:
         return speaker
-    from sklearn.model_selection import StratifiedGroupKFold
-
     emotions = clips["emotion"].to_numpy()
     n_splits = min(_SPLITS, clips["emotion"].value_counts().max())
     for attempt in range(_SEARCHES):
@@ -148,3 +148,71 @@ def training_rows(fold: np.ndarray, number: int, clips: pd.DataFrame, text_disjo
         return ~test
     shared = clips["speaker"].isin(clips["speaker"][test]) | clips["text"].isin(clips["text"][test])
     return ~shared.to_numpy()
+
+
+def split_leaks(splits: pd.DataFrame | str | Path, *, speaker: str | None = None) -> pd.DataFrame:
+    """Count the test speakers and test files of a published split that are in its other parts, too.
+
+    Parameters
+    ----------
+    splits : DataFrame, str or Path
+        A table, or a CSV or JSON Lines file, with the columns `file` (or `wav`, `path`), `split` (test, and any other
+        names) and optionally `speaker` and `fold`. Or a folder of JSON Lines files named as EmoBox's,
+        `emodb_train_fold_1.jsonl` and `emodb_test_fold_1.jsonl`.
+    speaker : str, optional
+        Regular expression whose first group is the speaker in a file's name, for splits that do not name speakers.
+
+    Returns
+    -------
+    DataFrame
+        One row per fold: `fold, test_speakers, shared_speakers, test_files, shared_files, who` (the shared speakers).
+
+    Raises
+    ------
+    SerError
+        If a column is missing, no file is in the test part, or the pattern does not match a name.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"file": ["F01_a.wav", "F01_b.wav", "M02_a.wav"], "split": ["train", "test", "test"]})
+    >>> split_leaks(table, speaker="^([FM][0-9]+)")[["test_speakers", "shared_speakers", "who"]].to_dict("records")
+    [{'test_speakers': 2, 'shared_speakers': 1, 'who': 'F01'}]
+    """
+    table = splits if isinstance(splits, pd.DataFrame) else _read_split(Path(splits))
+    table = table.rename(columns={name: "file" for name in ("wav", "path") if name in table and "file" not in table})
+    missing = [name for name in ("file", "split") if name not in table]
+    if missing:
+        raise SerError(f"the split has no column {', '.join(missing)}: it has {', '.join(map(str, table.columns))}")
+    table = table.assign(fold=table.get("fold", 1))
+    if speaker is not None:
+        names = table["file"].str.split("/").str[-1]
+        table["speaker"] = names.str.extract(speaker, expand=True)[0]
+        if table["speaker"].isna().any():
+            raise SerError(f"the pattern {speaker} finds no speaker in {names[table['speaker'].isna()].iloc[0]}")
+    elif "speaker" not in table:
+        raise SerError("the split has no column speaker: give a pattern that reads it from the file names")
+    if not (table["split"] == "test").any():
+        raise SerError(f"no file is in a part called test: the parts are {named(table['split'])}")
+    rows = []
+    for fold, own in table.groupby("fold"):
+        test, rest = own[own["split"] == "test"], own[own["split"] != "test"]
+        shared = set(test["speaker"]) & set(rest["speaker"])
+        rows.append({"fold": fold, "test_speakers": test["speaker"].nunique(), "shared_speakers": len(shared),
+                     "test_files": test["file"].nunique(), "shared_files": len(set(test["file"]) & set(rest["file"])),
+                     "who": named(shared)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _read_split(path: Path) -> pd.DataFrame:
+    if not path.is_dir():
+        try:
+            return pd.read_json(path, lines=True) if path.suffix == ".jsonl" else pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise SerError(f"{path} is not readable as a split: {' '.join(str(error).split())}") from error
+    parts = []
+    for file in sorted(path.rglob("*.jsonl")):
+        if found := re.search(r"_(train|valid|test)_fold_?(\d+)$", file.stem):
+            parts.append(pd.read_json(file, lines=True).assign(split=found[1], fold=int(found[2])))
+    if not parts:
+        raise SerError(f"{path} holds no files such as emodb_test_fold_1.jsonl")
+    return pd.concat(parts, ignore_index=True)

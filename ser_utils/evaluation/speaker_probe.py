@@ -1,9 +1,8 @@
 """A probe for voices: how well a linear classifier recognises speakers from features."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
 from ser_utils import SerError, models
 from ser_utils.evaluation.intervals import interval
@@ -12,16 +11,13 @@ from ser_utils.evaluation.intervals import interval
 def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000) -> dict[str, float]:
     """Recall of speakers by a linear probe, on clips outside its training rows.
 
-    The four folds are stratified by speaker; where texts are known and each is spoken more than once, all clips of a
-    text are in one fold, so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are left
-    out.
+    The four folds are stratified by speaker; where texts are known and repeated, all clips of a text are in one fold,
+    so that the sentence cannot identify the speaker. Speakers with fewer clips than folds are left out.
 
     Parameters
     ----------
     X : ndarray, shape=(clips, dims)
-        Row i belongs to row i of `clips`.
-    clips : DataFrame
-        A clips table.
+        Row i belongs to row i of `clips`, a clips table.
 
     Returns
     -------
@@ -34,8 +30,6 @@ def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000
     SerError
         If fewer than two speakers have that many clips.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
     n_splits = 4
     enough = (clips.groupby("speaker")["clip"].transform("size") >= n_splits).to_numpy()
     X, clips = np.asarray(X)[enough], clips[enough]
@@ -45,10 +39,8 @@ def tell_speakers(X: np.ndarray, clips: pd.DataFrame, *, resamples: int = 10_000
     texts = clips["text"]
     repeated = texts.notna().all() and n_splits <= texts.nunique() <= len(clips) / 2
     splitter = (StratifiedGroupKFold if repeated else StratifiedKFold)(n_splits, shuffle=True, random_state=0)
-    hits = np.zeros(len(clips))
-    for train, test in splitter.split(X, speaker, groups=texts if repeated else None):
-        hits[test] = models.LinearProbe().fit(X[train], speaker[train]).predict(X[test]) == speaker[test]
-    recalls, n = np.bincount(speaker, hits) / np.bincount(speaker), len(names)
+    guess = cross_val_predict(models.LinearProbe(), X, speaker, groups=texts if repeated else None, cv=splitter)
+    recalls, n = np.bincount(speaker, guess == speaker) / np.bincount(speaker), len(names)
     ends = interval(lambda weights: (weights @ recalls / weights.sum(1))[:, None], n, resamples=resamples)
     value, low, high = (float(end[0]) for end in ends)
     return {"value": value, "low": low, "high": high, "chance": 1 / n, "speakers": n, "clips": len(clips)}

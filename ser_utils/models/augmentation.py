@@ -44,7 +44,6 @@ def augment(waves: np.ndarray, kinds: Sequence[str], *, seed: int) -> np.ndarray
     waves : ndarray, shape=(n, samples)
         At 16 kHz.
     kinds : sequence of {"noise", "speed", "room"}
-    seed : int
 
     Returns
     -------
@@ -59,6 +58,5 @@ def augment(waves: np.ndarray, kinds: Sequence[str], *, seed: int) -> np.ndarray
     if unknown or not kinds:
         raise SerError(f"augmentation {', '.join(unknown) or 'of no kind'}: known are {', '.join(AUGMENTATIONS)}.")
     rng = np.random.default_rng(seed)
-    return np.stack([AUGMENTATIONS[rng.choice(list(kinds))](wave.astype(float), rng) for wave in waves]).astype(
-        np.float32
-    )
+    changed = [AUGMENTATIONS[rng.choice(list(kinds))](wave.astype(float), rng) for wave in waves]
+    return np.stack(changed).astype(np.float32)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ser_utils import SerError
+from ser_utils.models.vectors import _Classifier
 
 
-class FewerLabels(ClassifierMixin, BaseEstimator):
+class FewerLabels(_Classifier):
     """Train a classifier on part of the labelled rows, as if fewer had been collected.
 
     Whole speakers are left out first, then rows of the remaining speakers, evenly over their classes. In
@@ -30,9 +31,8 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray
-    kept_ : ndarray of int
-        The rows used for training.
+    classes_, kept_ : ndarray
+        The classes, and the numbers of the rows used for training.
     """
 
     def __init__(self, estimator: BaseEstimator, speakers: float = 1.0, rows: float = 1.0, random_state: int = 0):
@@ -46,11 +46,8 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, shape=(n, ...)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,)
-            Speakers; an estimator whose `fit` takes `groups` is given those of the rows drawn.
+        X, y, groups : arrays, shape=(n, ...), (n,), (n,)
+            `groups`, the speakers, are given to an estimator whose `fit` takes them.
 
         Raises
         ------
@@ -82,8 +79,3 @@ class FewerLabels(ClassifierMixin, BaseEstimator):
         """Probabilities of shape (n, classes), columns in the order of `classes_`."""
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """The most probable class of each row."""
-        check_is_fitted(self)
-        return self.estimator_.predict(X)

@@ -21,11 +21,11 @@ from ser_utils.models.cnn import _Network
 
 #: What is trained beside the classifier, and the highest learning rate of the top layer.
 TUNED = {"frozen": 0.0, "last": 3e-4, "lora": 1e-3, "all": 3e-4}
+_RANK = 8  # of the low-rank updates
+_LAYER_DECAY = 0.7  # a layer's learning rate as a fraction of that of the layer above
 
 
 class _Average(nn.Module):
-    """Mean over frames."""
-
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         return frames.mean(1)
 
@@ -34,10 +34,9 @@ class _Average(nn.Module):
 class FineTuned(_Network):
     """Fine-tuning: an encoder's upper layers and the classifier over them, trained together.
 
-    First the classifier is trained on the frozen encoder, then both together: a classifier that begins at random
-    would spoil what the encoder has learned before it knows better (Kumar et al. 2022). Convolutions and the layers
-    below the first one that is trained stay as they are, their outputs are computed once; layers above `layer` are not
-    run.
+    First the classifier is trained on the frozen encoder, then both together: a classifier that begins at random would
+    spoil what the encoder has learned (Kumar et al. 2022). Convolutions and the layers below the first one that is
+    trained stay as they are, their outputs are computed once; layers above `layer` are not run.
 
     X are waveforms at 16 kHz of shape `(n, samples)`, or what the same encoder computes of them as layer 0, of shape
     `(n, frames, dims)`: `features.extract(…, layers=(0,))`, which all arms of a comparison can share.
@@ -52,19 +51,15 @@ class FineTuned(_Network):
         What is trained beside the classifier: `"frozen"`, nothing; `"last"`, layer `layer`; `"lora"`, low-rank updates
         of the queries' and values' weights in all layers up to it (Hu et al. 2021); `"all"`, all of these layers.
     head : str
-        `"cnn"`: the network of `SegmentCNN`. `"mean"`: a linear layer, the mean over frames, another linear layer, as in
-        transformers' models for audio classification.
-    rank : int
-        Of the low-rank updates.
+        `"cnn"`: the network of `SegmentCNN`. `"mean"`: a linear layer, the mean over frames, another linear layer, as
+        in transformers' models for audio classification.
     epochs, learning_rate
         Of the classifier by itself; as for `SegmentCNN`.
     tuning_epochs : int
         Epochs of both together.
     tuning_rate : float, optional
         Highest learning rate of the top layer in these; by default `TUNED[tuned]`. It rises over the first third of the
-        updates and falls to zero. The classifier's is a tenth of what it was by itself.
-    layer_decay : float
-        Each layer has the rate of the one above times this.
+        updates and falls to zero. Lower layers have less, and the classifier a tenth of what it had by itself.
     augmentation : sequence of {"noise", "speed", "room"}
         Beside every training waveform, train on a changed copy of it; see `augment`. Needs waveforms.
     width, masking, dropout, batch_size, weight_decay, temperature, validation, random_state
@@ -72,10 +67,8 @@ class FineTuned(_Network):
 
     Attributes
     ----------
-    classes_, network_, held_out_, temperature_
-        As for `SegmentCNN`; the network takes layer 0.
-    history_ : DataFrame
-        As for `SegmentCNN`, with a column `part`: "classifier" or "together".
+    classes_, network_, history_, held_out_, temperature_
+        As for `SegmentCNN`. The network takes layer 0; `history_` has a column `part`: "classifier" or "together".
     trainable_ : int
         Number of parameters that are trained.
     """
@@ -84,10 +77,8 @@ class FineTuned(_Network):
     layer: int | None = None
     tuned: str = "lora"
     head: str = "cnn"
-    rank: int = 8
     tuning_epochs: int = 4
     tuning_rate: float | None = None
-    layer_decay: float = 0.7
     augmentation: tuple[str, ...] = ()
     width: int = 64
     masking: float = 0.2
@@ -126,7 +117,7 @@ class FineTuned(_Network):
         frozen = encoders.Layers(encoder, start, last)
         frames = training.precompute(frozen, inputs) if start < last else inputs
         head = self._head(encoder, frames, fit)
-        tuned = encoders.Layers(encoder, start, last, rank=self.rank) if self.tuned == "lora" else frozen
+        tuned = encoders.Layers(encoder, start, last, rank=_RANK) if self.tuned == "lora" else frozen
         tuned.layers[: first - start].requires_grad_(False)
         network = nn.Sequential(OrderedDict(below=below, tuned=tuned, **dict(head.named_children()))).to(encoder.device)
         self.trainable_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -150,21 +141,20 @@ class FineTuned(_Network):
         layers, head = trained[0], trained[1:]
         inputs, *rest = data
         frames = training.precompute(layers, inputs) if len(layers.layers) else inputs
-        by_itself = super()._train(head, frames, *rest).assign(part="classifier")
-        if not any(p.requires_grad for p in layers.parameters()) or not self.tuning_epochs:
-            layers.merge()
-            return by_itself
-        top = TUNED[self.tuned] if self.tuning_rate is None else self.tuning_rate
-        groups = [{"params": list(head.parameters()), "lr": self.learning_rate / 10}]
-        for depth, layer in enumerate(reversed(layers.layers)):
-            if parameters := [p for p in layer.parameters() if p.requires_grad]:
-                groups.append({"params": parameters, "lr": top * self.layer_decay**depth})
-        together = training.train(
-            trained, *data, epochs=self.tuning_epochs, batch_size=self.batch_size, learning_rate=top,
-            weight_decay=self.weight_decay, groups=groups,
-        )  # fmt: skip
+        history = [super()._train(head, frames, *rest).assign(part="classifier")]
+        if self.tuning_epochs and any(p.requires_grad for p in layers.parameters()):
+            top = TUNED[self.tuned] if self.tuning_rate is None else self.tuning_rate
+            groups = [{"params": list(head.parameters()), "lr": self.learning_rate / 10}]
+            for depth, layer in enumerate(reversed(layers.layers)):
+                if parameters := [p for p in layer.parameters() if p.requires_grad]:
+                    groups.append({"params": parameters, "lr": top * _LAYER_DECAY**depth})
+            together = training.train(
+                trained, *data, epochs=self.tuning_epochs, batch_size=self.batch_size, learning_rate=top,
+                weight_decay=self.weight_decay, groups=groups,
+            )  # fmt: skip
+            history.append(together.assign(part="together"))
         layers.merge()
-        return pd.concat([by_itself, together.assign(part="together")], ignore_index=True)
+        return pd.concat(history, ignore_index=True)
 
     def frames(self, X: np.ndarray) -> np.ndarray:
         """Frames of the tuned encoder at `layer`, shape (n, frames, dims), float16; X as for `fit`."""

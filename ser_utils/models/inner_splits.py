@@ -1,8 +1,4 @@
-"""Speaker-disjoint splits of the training rows.
-
-A classifier chooses its settings (regularisation, temperature, the best epoch) on these splits and never on test
-speakers. The folds of the evaluation are in `evaluation`.
-"""
+"""Speaker-disjoint splits of the training rows, on which a classifier chooses its settings, never on test speakers."""
 
 from __future__ import annotations
 
@@ -19,17 +15,14 @@ from ser_utils import SerError
 def grouped_splits(
     codes: np.ndarray, groups: ArrayLike | None, n_splits: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split training rows by speaker into folds on which settings are chosen.
+    """Split training rows, whose classes are `codes`, into folds by speaker.
 
     Parameters
     ----------
-    codes : ndarray, shape=(n,)
-        Class of each row.
     groups : array-like, shape=(n,), optional
         Speaker of each row. Without speakers, or with one only, rows are split by class alone.
     n_splits : int
         Number of splits; fewer where there are fewer speakers or rows of a class.
-    seed : int
 
     Returns
     -------
@@ -37,17 +30,14 @@ def grouped_splits(
         Training rows and validation rows; without the splits whose training rows lack a class, so perhaps none.
     """
     n_groups = 0 if groups is None else len(np.unique(groups))
+    apart = n_groups > 1
+    most = n_groups if apart else int(np.bincount(codes).min())
+    if most < 2:
+        return []
+    cv = (StratifiedGroupKFold if apart else StratifiedKFold)(min(n_splits, most), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
-        if n_groups > 1:
-            cv = StratifiedGroupKFold(min(n_splits, n_groups), shuffle=True, random_state=seed)
-            splits = list(cv.split(codes, codes, groups))
-        else:
-            folds = min(n_splits, int(np.bincount(codes).min()))
-            if folds < 2:
-                return []
-            cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            splits = list(cv.split(codes, codes))
+        splits = list(cv.split(codes, codes, groups if apart else None))
     n_classes = len(np.unique(codes))
     return [(fit, held) for fit, held in splits if len(np.unique(codes[fit])) == n_classes]
 
@@ -64,7 +54,6 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
         validation score, since neighbours of the validation segments are in training.
     share : float
         Share of the speakers; at least one.
-    seed : int
 
     Returns
     -------
@@ -91,16 +80,10 @@ def hold_out(codes: np.ndarray, groups: ArrayLike | None, share: float, seed: in
 def class_codes(y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Number the classes of rows.
 
-    Parameters
-    ----------
-    y : array-like, shape=(n,)
-
     Returns
     -------
-    classes : ndarray
-        In sorted order.
-    codes : ndarray of int, shape=(n,)
-        Position of each row's class among them.
+    classes, codes : ndarray
+        The classes in sorted order, and the position of each row's class among them.
 
     Raises
     ------

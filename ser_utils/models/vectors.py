@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -26,8 +26,17 @@ from ser_utils.models.temperature import fit_temperature
 #: letting libsvm compute it in each fit, at 8 bytes per pair of rows (800 MB).
 DENSE_ROWS = 10_000
 
+INNER_FOLDS = 3
 
-class SVM(ClassifierMixin, BaseEstimator):
+
+class _Classifier(ClassifierMixin, BaseEstimator):
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The most probable class of each row."""
+        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
+        return self.classes_[probabilities.argmax(axis=1)]
+
+
+class SVM(_Classifier):
     """Support vector machine with a linear or a Gaussian kernel.
 
     Features are standardised, and whitened or not by the covariance within classes that LDA uses (as is usual for
@@ -44,39 +53,27 @@ class SVM(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    whiten : sequence of bool
-        Whether to whiten: what to choose from.
-    kernels : sequence of {"linear", "gaussian"}
-        Kernels to choose from; products are divided by the number of dimensions, squared distances by four times as
-        much.
-    C : sequence of float
-        Penalties to choose from.
-    inner_folds, random_state : int
-        Number of inner folds, and their seed.
+    whiten, kernels, C : sequences of bool, of {"linear", "gaussian"}, of float
+        Whether to whiten, kernels and penalties to choose from. Products are divided by the number of dimensions,
+        squared distances by four times as much.
+    random_state : int
+        Seed of the three inner folds.
 
     Attributes
     ----------
-    classes_ : ndarray
-    whiten_, kernel_, C_
-        The values chosen.
-    temperature_ : float
-        The logarithms of the probabilities are divided by it.
+    classes_, whiten_, kernel_, C_, temperature_
+        The classes, the values chosen, and what the logarithms of the probabilities are divided by.
     search_ : DataFrame
         Columns `whiten`, `kernel`, `C`, `uar`: the inner score of every choice; empty where the rows cannot be split.
     """
 
     def __init__(
-        self,
-        whiten: Sequence[bool] = (False, True),
-        kernels: Sequence[str] = ("linear", "gaussian"),
-        C: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 10.0),
-        inner_folds: int = 3,
-        random_state: int = 0,
-    ):
+        self, whiten: Sequence[bool] = (False, True), kernels: Sequence[str] = ("linear", "gaussian"),
+        C: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 10.0), random_state: int = 0,
+    ):  # fmt: skip
         self.whiten = whiten
         self.kernels = kernels
         self.C = C
-        self.inner_folds = inner_folds
         self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: ArrayLike, groups: ArrayLike | None = None) -> SVM:
@@ -84,15 +81,12 @@ class SVM(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like, shape=(n, dims)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, shape=(n,), optional
-            Speakers.
+        X, y, groups : arrays, shape=(n, dims), (n,), (n,)
+            Features, classes and, if known, speakers.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
-        parts = inner_splits.grouped_splits(codes, groups, self.inner_folds, self.random_state)
+        parts = inner_splits.grouped_splits(codes, groups, INNER_FOLDS, self.random_state)
         choices, folds = list(itertools.product(self.whiten, self.kernels, self.C)), []
         for fit, validation in parts:
             made = []
@@ -121,11 +115,6 @@ class SVM(ClassifierMixin, BaseEstimator):
         X = self.scaler_.transform(validate_data(self, X, reset=False)) @ self.turn_
         return softmax(_couple(self.machine_, X) / self.temperature_, axis=1)
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """The most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
-        return self.classes_[probabilities.argmax(axis=1)]
-
 
 def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScaler, np.ndarray]:
     """A fitted scaler, and the matrix by which scaled rows are multiplied: it whitens or changes nothing."""
@@ -141,7 +130,7 @@ def _space(X: np.ndarray, codes: np.ndarray, whiten: bool) -> tuple[StandardScal
 def _settings(kernel: str, dims: int) -> dict:
     shape = {"kernel": "rbf", "gamma": 0.25 / dims}
     if kernel == "linear":  # "poly" of degree 1 is the linear kernel with a scale
-        shape = {"kernel": "poly", "degree": 1, "gamma": 1 / dims}
+        shape = {"kernel": "poly", "degree": 1, "coef0": 0.0, "gamma": 1 / dims}
     return {**shape, "class_weight": "balanced", "decision_function_shape": "ovo", "cache_size": 1000}  # MB
 
 
@@ -151,10 +140,8 @@ def _validate(
     """Log-probabilities of unseen rows for each penalty."""
     settings = _settings(kernel, X.shape[1])
     if len(X) <= DENSE_ROWS:
-        product = {"linear": linear_kernel, "gaussian": rbf_kernel}[kernel]
-        scale = {"gamma": settings["gamma"]} if kernel == "gaussian" else {}
-        X, unseen = (product(rows, X, **scale) * (1 if scale else settings["gamma"]) for rows in (X, unseen))
-        settings["kernel"] = "precomputed"
+        metric, settings["kernel"] = settings["kernel"], "precomputed"
+        X, unseen = (pairwise_kernels(rows, X, metric, filter_params=True, **settings) for rows in (X, unseen))
     return [_couple(SVC(**settings, C=C).fit(X, codes), unseen) for C in penalties]
 
 
@@ -172,12 +159,12 @@ def _couple(machine: SVC, X: np.ndarray) -> np.ndarray:
     return -costs
 
 
-class LinearProbe(ClassifierMixin, BaseEstimator):
+class LinearProbe(_Classifier):
     """Linear discriminant analysis with shrinkage on standardised features; it has no setting to choose.
 
-    The covariance of each class is shrunk towards a multiple of the identity by the amount that Ledoit and Wolf
-    (2004) derive from the rows themselves, so features of hundreds of dimensions need no inner split. The closed form
-    takes a tenth of the time of a logistic regression with a searched penalty, which scored no higher.
+    The covariance of each class is shrunk towards a multiple of the identity by the amount that Ledoit and Wolf (2004)
+    derive from the rows themselves, so features of hundreds of dimensions need no inner split. The closed form takes a
+    tenth of the time of a logistic regression with a searched penalty, which scored no higher.
 
     Attributes
     ----------
@@ -189,11 +176,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like, shape=(n, dims)
-        y : array-like, shape=(n,)
-            Classes.
-        groups : array-like, optional
-            Speakers; not used, since there is nothing to choose.
+        X, y, groups : arrays, shape=(n, dims), (n,), (n,)
+            Features, classes, and speakers; these are not used, since there is nothing to choose.
         """
         X, y = validate_data(self, X, y)
         self.classes_, codes = inner_splits.class_codes(y)
@@ -206,8 +190,3 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         """Probabilities of shape (n, classes), columns in the order of `classes_`."""
         check_is_fitted(self)
         return self.probe_.predict_proba(validate_data(self, X, reset=False))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """The most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it says so where nothing is fitted
-        return self.classes_[probabilities.argmax(axis=1)]

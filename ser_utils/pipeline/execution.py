@@ -56,12 +56,8 @@ def execute(book: Notebook, given: dict, workspace: Workspace, scheduler: str = 
     `given` are parameters that it declares, `scheduler` the address of a Dask scheduler (empty: this machine). Returns
     its entry in `run.json`: parameters, seconds, memory, and what it wrote.
 
-    Raises
-    ------
-    NotebookFailed
-        If a cell raises, the kernel dies or a declared table is not written. The copy executed so far is kept.
-    SerError
-        If a cell raises that: then it is the data or the arguments that are unusable.
+    Raises NotebookFailed if a cell raises, the kernel dies or a declared table is not written (the copy executed so far
+    is kept), and SerError if a cell raises that: then it is the data or the arguments that are unusable.
     """
     import nbformat
 
@@ -174,9 +170,7 @@ def _kernel_manager(environment: dict[str, str], sockets: Path, started_kernel: 
 def _watch(work: Callable[[Callable[[int], None]], None]) -> tuple[int, int]:
     """Do work in a thread and watch the memory of its kernel's processes, in bytes: (highest together, largest one).
 
-    `work` calls what it is given with the number of the kernel's process. Memory is read five times a second, or about
-    once where the processes are large: counting their pages took a tenth of both cores. A process counts from the second
-    look on: at first it shows all of its parent's memory as its own.
+    `work` calls what it is given with the number of the kernel's process.
     """
     import psutil
 
@@ -188,9 +182,11 @@ def _watch(work: Callable[[Callable[[int], None]], None]) -> tuple[int, int]:
             for kernel in kernels:
                 with suppress(psutil.NoSuchProcess):
                     processes |= {psutil.Process(kernel), *psutil.Process(kernel).children(recursive=True)}
+            # From the second look on: at first a process shows all of its parent's memory as its own.
             sizes = [_memory(process) for process in processes & seen]
             seen = processes
             peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
+            # Counting the pages of large processes five times a second took a tenth of both cores.
             wait([running], timeout=max(0.2, 20 * (time.perf_counter() - started)))
         running.result()
     return peak, largest

@@ -17,15 +17,8 @@ _SUBJECT = ("labels", "classes", "clips_per_speaker", "segment_seconds", "encode
 class Record:
     """The `run.json` of a workspace: for each notebook, what it was made with when it last ran.
 
-    Parameters
-    ----------
-    workspace : Workspace
-    books : list of Notebook
-        All notebooks, in order.
-    clips : DataFrame
-        The clips table of the corpus.
-    asked : dict
-        `source`, `profile` and `parameters` of the run.
+    `books` are all notebooks in order, `clips` the clips table of the corpus, and `asked` has `source`, `profile` and
+    `parameters` of the run.
     """
 
     def __init__(self, workspace: Workspace, books: list[Notebook], clips: pd.DataFrame, asked: dict):

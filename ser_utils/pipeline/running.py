@@ -1,7 +1,6 @@
-"""Run the notebooks through papermill, skipping what is up to date.
+"""Run the notebooks through papermill, skipping what is up to date (see `keys`).
 
 They start in order, but not before the tables that they read are written (00 waits for 04); two run at a time. A
-notebook is run again when something that it depends on has changed (see `keys`), or when a product is missing. A
 rewritten but equal table stops the chain there. Papermill and nbconvert are imported only once a notebook must run.
 """
 
@@ -37,17 +36,11 @@ _OWN = {"corpus": "--corpus", "data": "--data", "out": "--out"}
 
 
 def run(
-    corpus: str | Path = "demo",
-    *,
-    data: str | Path | None = None,
-    profile: str = "demo",
-    only: Iterable[str] = (),
-    fresh: bool = False,
-    out: str | Path | None = None,
-    parameters: Mapping[str, object] | None = None,
-    scheduler: str | None = None,
+    corpus: str | Path = "demo", *,
+    data: str | Path | None = None, profile: str = "demo", only: Iterable[str] = (), fresh: bool = False,
+    out: str | Path | None = None, parameters: Mapping[str, object] | None = None, scheduler: str | None = None,
     notebooks: str | Path | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Run the notebooks on a corpus and write tables, figures, scores and the report.
 
     Parameters
@@ -78,10 +71,8 @@ def run(
 
     Raises
     ------
-    SerError
-        For unusable arguments or data, found before a kernel starts, or met by a notebook.
-    NotebookFailed
-        If a notebook fails.
+    SerError, NotebookFailed
+        For unusable arguments or data, found before a kernel starts or met by a notebook; if a notebook fails.
     """
     folder = Path(notebooks) if notebooks is not None else ROOT / "notebooks"
     books = [Notebook.read(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
@@ -175,8 +166,6 @@ def parse_parameter(text: str) -> tuple[str, object]:
 
     Raises SerError if there is no `=`, the key is no name, or the value is no YAML.
 
-    Examples
-    --------
     >>> parse_parameter("seeds=[0, 1]"), parse_parameter("layer=null")
     (('seeds', [0, 1]), ('layer', None))
     """

@@ -44,10 +44,9 @@ class Workspace:
     ----------
     label, slug : str
         The corpus in figures and captions, such as "demo (synthetic)"; name of its folders.
-    tables, figures, reports, cache, trained : Path
-        Folders of tables, figures, executed notebooks, features, and predictions of trained folds.
-    scores : Path
-        The file `scores.csv`.
+    tables, figures, reports, cache, trained, scores : Path
+        Folders of tables, figures, executed notebooks, features and predictions of trained folds; the file
+        `scores.csv`.
     """
 
     def __init__(
@@ -74,8 +73,7 @@ class Workspace:
     def table(self, name: str) -> pd.DataFrame:
         """Read a table that an earlier notebook wrote.
 
-        Raises SerError if it is not there (the message says which notebook makes it), or if the notebook does not
-        declare it.
+        Raises SerError if it is not there (the message says which notebook makes it), or is not declared.
         """
         self._check_declared("reads", name)
         path = self.tables / f"{name}.parquet"

@@ -1,7 +1,7 @@
 """A recognizer as two ONNX files, for programs without PyTorch: waveforms → frames, frames → logits.
 
-Needs the packages of the optional extra `onnx`. Batch and time are free in both files; encoder layers above the one in
-use are left out.
+Needs the optional extra `onnx`. Batch and time are free in both files; encoder layers above the one in use are left
+out.
 """
 
 import importlib.util

@@ -1,7 +1,7 @@
 """Is a recording like the training recordings? Level, treble and voicing, compared with their ranges.
 
-A softmax adds up to one for any input, noise and silence included. These properties reveal a silent channel, a
-telephone or music, but neither a foreign language nor a child's voice.
+A softmax adds up to one for any input. These properties reveal silence, noise, a telephone or music, but neither a
+foreign language nor a child's voice.
 """
 
 import numpy as np
@@ -39,8 +39,8 @@ def frame_properties(wave: np.ndarray) -> pd.DataFrame:
 def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
     """Level, treble and voicing of the sound in a recording, from its `frame_properties`.
 
-    `level` [dB full scale] is the 90th percentile of the energy of frames above `audio.QUIET`, or of all where there are
-    none; `treble` [dB] and `voiced` [%] are of the frames within 25 dB of that level.
+    `level` [dB full scale] is the 90th percentile of the energy of frames above `audio.QUIET`, or of all where there
+    are none; `treble` [dB] and `voiced` [%] are of the frames within 25 dB of that level.
     """
     sound = frames.loc[frames["energy"] > audio.QUIET, "energy"]
     level = float((sound if len(sound) else frames["energy"]).quantile(0.9))
@@ -51,8 +51,8 @@ def recording_properties(frames: pd.DataFrame) -> dict[str, float]:
 def usual_ranges(clips: pd.DataFrame) -> dict[str, list[float]]:
     """Ranges of the properties in a corpus, `{property: [low, high]}`, measured on up to 150 clips of a clips table.
 
-    They are the 1st and the 99th percentile of clips that are not silent, with a margin (6 dB, 6 dB, 10 %); and `seconds`,
-    the shortest and the longest clip.
+    The 1st and the 99th percentile of clips that are not silent, with a margin; and `seconds`, the shortest and longest
+    clip.
     """
     chosen = clips.sample(min(len(clips), _MEASURED), random_state=0)
     table = pd.DataFrame([recording_properties(frame_properties(audio.read(clip))) for clip in chosen.itertuples()])
@@ -67,8 +67,6 @@ def unusual_properties(measured: dict[str, float], usual: dict[str, list[float]]
 
     `measured` are the `recording_properties` and, if it is known, the length as `seconds`.
 
-    Examples
-    --------
     >>> usual = {"level": [-30, -10], "treble": [-40, -10], "voiced": [30, 90]}
     >>> unusual_properties({"level": -20.0, "treble": -55.0, "voiced": 60.0}, usual)
     ['the bands above 4 kHz lie at -55 dB against those below 1.5 kHz (trained on -40 to -10)']

@@ -71,12 +71,10 @@ def quiz_page(sounds: Mapping[str, np.ndarray], labels: Iterable[str], emotions:
 
     Parameters
     ----------
-    sounds : mapping of str to ndarray
-        Clip → waveform at 16 kHz.
+    sounds, emotions
+        As for `quiz`.
     labels : iterable of str
         The emotion of each clip, in the order of `sounds`; only in the data of the script, never in a text.
-    emotions : sequence of str
-        What can be guessed.
 
     Returns
     -------

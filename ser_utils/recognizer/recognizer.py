@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 
 from ser_utils import SerError, audio, encoders, evaluation, features, models, refuse_pointer
 from ser_utils.recognizer import familiarity, streaming
@@ -24,24 +25,12 @@ _TRAINING = {"corpus", "clips", "speakers", "hours", "epochs"}
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a recognizer predicts for one recording.
+    """What a recognizer predicts for one recording."""
 
-    Attributes
-    ----------
-    scores : list of dict
-        `label` and `score`, best first; scores sum to one.
-    timeline : DataFrame
-        One row per segment: `start` [s], `end` [s], one probability column per emotion.
-    seconds : float
-        Length of the recording.
-    unusual : list of str
-        In which properties it lies outside the range of the training recordings.
-    """
-
-    scores: list[dict]
-    timeline: pd.DataFrame
-    seconds: float
-    unusual: list[str]
+    scores: list[dict]  #: `label` and `score`, best first; scores sum to one
+    timeline: pd.DataFrame  #: one row per segment: `start` [s], `end` [s], one probability column per emotion
+    seconds: float  #: length of the recording
+    unusual: list[str]  #: in which properties it lies outside the range of the training recordings
 
     def decision(self, confidence: float = 0.0) -> str | None:
         """The best label, or None where its score is below `confidence` or the recording is silent."""
@@ -68,8 +57,6 @@ class EmotionRecognizer:
     config : dict
         Encoder, layer, segment length, ranges of the training corpus, what it was trained on, its scores.
 
-    Examples
-    --------
     >>> recognizer = EmotionRecognizer.from_pretrained("data/processed/demo/recognizer")  # doctest: +SKIP
     >>> recognizer("recording.wav", top_k=2)  # doctest: +SKIP
     [{'label': 'anger', 'score': 0.61}, {'label': 'happiness', 'score': 0.22}]
@@ -90,10 +77,8 @@ class EmotionRecognizer:
         ----------
         inputs : str, Path, ndarray of shape (samples,), row of a clips table, or a list of these
             Files of any rate and length, waveforms, or clips.
-        sampling_rate : int, optional
-            Of waveforms, in Hz; 16 kHz by default.
-        top_k : int, optional
-            Number of labels to keep; all by default.
+        sampling_rate, top_k : int, optional
+            Rate of waveforms in Hz, by default 16 kHz; number of labels to keep, by default all.
 
         Returns
         -------
@@ -109,9 +94,9 @@ class EmotionRecognizer:
             return [self(one, sampling_rate=sampling_rate, top_k=top_k) for one in inputs]
         return self.predict(inputs, sampling_rate=sampling_rate).scores[:top_k]
 
-    def timeline(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> pd.DataFrame:
+    def timeline(self, recording, *, hop: float | None = None) -> pd.DataFrame:
         """The timeline of `predict`: per segment `start` [s], `end` [s] and one probability column per emotion."""
-        return self.predict(recording, sampling_rate=sampling_rate, hop=hop).timeline
+        return self.predict(recording, hop=hop).timeline
 
     def predict(self, recording, *, sampling_rate: int | None = None, hop: float | None = None) -> Prediction:
         """Scores, timeline and unusual properties of one recording, read once and a few seconds at a time.
@@ -159,8 +144,6 @@ class EmotionRecognizer:
         The encoder is named if everyone can get it (ours, or one of the Hugging Face hub); one from a local folder is
         copied into `encoder/`. An earlier `folder` is replaced when everything is written.
         """
-        from safetensors.torch import save_file
-
         folder = Path(folder).expanduser()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
@@ -194,8 +177,6 @@ class EmotionRecognizer:
 
         Raises SerError if the folder holds no recognizer, or its encoder is not the one that it was trained with.
         """
-        from safetensors.torch import load_file
-
         folder = Path(folder).expanduser()
         for name in ("config.json", "model.safetensors"):
             if not (folder / name).is_file():

@@ -14,7 +14,7 @@ _BATCH = 64  # segments encoded at once
 
 
 def opened(recording, sampling_rate: int | None) -> tuple[float, int, Iterable[np.ndarray]]:
-    """Open a file, or take a waveform or a row of a clips table: seconds, number of samples at 16 kHz, and the samples in blocks.
+    """Open a file, waveform or row of a clips table: seconds, number of samples at 16 kHz, and the samples in blocks.
 
     Raises SerError if it is no recording, or holds no samples.
     """

@@ -22,7 +22,7 @@ def train(
 
     Parameters
     ----------
-    clips, encoder, layer, segment_seconds
+    clips, encoder, layer, segment_seconds, cache
         As for `features.extract`; the encoder's recommended layer by default.
     corpus : str
         Its name for the model card, such as "demo (synthetic)".
@@ -32,19 +32,18 @@ def train(
         Speakers that are not used for training.
     scores : DataFrame, optional
         Rows of `scores.csv` of this system on test speakers, for the model card.
-    cache : str or Path, optional
-        Folder of features.
     tuned : FineTuned, optional
-        How to tune the encoder; its head is the CNN, and its own settings stand in place of `layer`, `epochs` and `seed`.
+        How to tune the encoder; its head is the CNN, and its own settings stand in place of `layer`, `epochs` and
+        `seed`.
 
     Raises
     ------
     SerError
         If `tuned` has another head.
     """
-    if tuned is not None and tuned.head != "cnn":
-        raise SerError(f"head={tuned.head!r}: a recognizer keeps a FineTuned with the head cnn.")
     if tuned is not None:
+        if tuned.head != "cnn":
+            raise SerError(f"head={tuned.head!r}: a recognizer keeps a FineTuned with the head cnn.")
         layer = tuned.layer
     layer = encoder.recommended_layer if layer is None else layer
     segments = audio.cut_segments(clips, seconds=segment_seconds, active=audio.activity(clips))
@@ -52,10 +51,13 @@ def train(
     clips = clips[~clips["speaker"].isin(leave_out)]
     used = segments["clip"].isin(clips["clip"]).to_numpy()
     facts = clips.set_index("clip").loc[segments["clip"][used]]
-    cnn = models.SegmentCNN(epochs=epochs, random_state=seed) if tuned is None else clone(tuned).set_params(encoder=encoder)
-    cnn.fit(X[used], facts["emotion"].to_numpy())
-    network, place = cnn.network_, None
-    if tuned is not None:  # the encoder lies in a folder of its own until the recognizer is saved with it
+    about, place = {}, None
+    if tuned is None:
+        cnn = models.SegmentCNN(epochs=epochs, random_state=seed).fit(X[used], facts["emotion"].to_numpy())
+        network = cnn.network_
+    else:  # the encoder lies in a folder of its own until the recognizer is saved with it
+        cnn = clone(tuned).set_params(encoder=encoder).fit(X[used], facts["emotion"].to_numpy())
+        about["tuned"] = f"{encoder.name}, tuned on this corpus ({cnn.tuned})"
         place = tempfile.TemporaryDirectory(prefix="tuned-")
         encoder = encoders.load(str(cnn.save(place.name)), precision=encoder.precision)
         network = cnn.network_[2:].cpu()
@@ -79,11 +81,10 @@ def train(
             "hours": round(float(clips["duration"].sum()) / 3600, 2),
             "epochs": len(cnn.history_),
             "seed": cnn.random_state,
+            **about,
         },
         "scores": kept,
     }
-    if tuned is not None:
-        config["training"]["tuned"] = f"{cnn.encoder.name}, tuned on this corpus ({cnn.tuned})"
     made = EmotionRecognizer(encoder, network, config)
     made._place = place  # removed with it
     return made

@@ -69,10 +69,8 @@ def cursor(wave: np.ndarray, timelines: pd.DataFrame, *, title: str = "") -> ipy
     ----------
     wave : ndarray, shape=(samples,)
         At 16 kHz.
-    timelines : DataFrame
+    timelines, title
         As for `plots.probability_timeline`.
-    title : str
-        Of the figure.
     """
     ends = timelines.groupby("start")["end"].first()
 
