@@ -29,18 +29,17 @@ def fetch(
 ) -> Path:
     """Download a corpus, verify it and unpack it.
 
-    The folder appears whole, with the recordings of the corpus, or not at all. Downloads are kept in
-    `.<folder>-download` beside it until then, so that a second attempt resumes them.
+    The folder appears whole or not at all. Downloads are kept in `.<folder>-download` beside it until then, so that a
+    second attempt resumes them.
 
     Parameters
     ----------
     name : str
         A name in `CORPORA` that has archives.
     folder : str or Path, optional
-        Where to put it; `data/raw/<name>` of the repository by default. A corpus that is there already is left alone.
+        `data/raw/<name>` of the repository by default. A corpus that is there already is left alone.
     source : sequence of str or Path
-        Used instead of downloading, verified in the same way and copied: the archives, a folder that holds them, or a
-        folder of unpacked recordings.
+        Used instead of downloading, verified and copied: the archives, a folder of them, or one of unpacked recordings.
 
     Returns
     -------
@@ -162,15 +161,11 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
         )
     by_hand = f"download it by hand from {known.homepage} and give it with --from"
     reasons = []
+    known_hash = None if archive.copies_differ else archive.hash
+    options = {"fname": archive.name, "path": folder, "downloader": Resuming(archive.name, progress)}
     for url in archive.urls:
         try:
-            file = pooch.retrieve(
-                url,
-                known_hash=None if archive.copies_differ else archive.hash,
-                fname=archive.name,
-                path=folder,
-                downloader=Resuming(archive.name, progress),
-            )
+            file = pooch.retrieve(url, known_hash, **options)
             if archive.copies_differ:
                 _check_hash(known, archive, Path(file))
             return Path(file)
@@ -188,7 +183,7 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
 
 
 def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
-    """Compare a file with its published checksum; where other copies are about, only warn."""
+    """Compare a file with its published checksum; where other copies exist, only warn."""
     if archive.hash is None:
         return
     algorithm, _, expected = archive.hash.partition(":")
@@ -197,18 +192,12 @@ def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
     if not archive.copies_differ:
         wrong = f"{file.name} does not have the published checksum ({archive.hash})"
         raise SerError(f"{known.title}: {wrong}: get another copy.")
-    warnings.warn(
-        f"{known.title}: {file.name} is not byte for byte the authors' ({archive.hash}); its recordings decide.",
-        stacklevel=6,
-    )
+    said = f"{file.name} is not byte for byte the authors' ({archive.hash}); its recordings decide"
+    warnings.warn(f"{known.title}: {said}.", stacklevel=6)
 
 
 def _unpack(file: Path, folder: Path) -> None:
-    """Unpack a zip file into a folder, without a single top folder (`nEMO-<commit>/`); unsafe entries are refused.
-
-    SerError if an entry would land elsewhere or the whole is too large, BadZipFile if the archive is damaged or is
-    none.
-    """
+    """Unpack a zip file, without a single top folder (`nEMO-<commit>/`); BadZipFile if it is damaged."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]

@@ -64,27 +64,10 @@ def canonical_emotion(name: str) -> str | None:
 
 
 def translate(labels: Iterable[str], own: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Find the emotion that each label of a corpus stands for.
+    """Find the emotion that each label of a corpus stands for; `own`, from `label_map`, wins.
 
-    Parameters
-    ----------
-    labels : iterable of str
-        The labels of all clips, none of them empty.
-    own : mapping of str to str
-        The reader's own map, which wins; from `label_map`.
-
-    Returns
-    -------
-    dict
-        Label → canonical emotion; a label that stands for none is a class of its own, in lower case; "" leaves the clip
-        out.
-    list of str
-        What was mapped and what not, for people.
-
-    Raises
-    ------
-    SerError
-        If a class would be called like a column of a table.
+    Returns label → emotion, and notes for people. A label that stands for no canonical emotion is a class of its own, in
+    lower case; "" leaves the clip out. Raises SerError if a class would be called like a column of a table.
     """
     counts = Counter(labels)
     given = {_key(label): emotion for label, emotion in own.items()}
@@ -129,11 +112,7 @@ def label_map(labels: Mapping[str, str | None] | str | Path) -> dict[str, str]:
     """Read a map of labels: a mapping, or the path of a text table with two columns, the label and what it stands for.
 
     An emotion that is empty or None leaves the clips of that label out. Names of emotions may be any that are known.
-
-    Raises
-    ------
-    SerError
-        If there is no such file, or a line has more or fewer than two fields.
+    Raises SerError if there is no such file, or a line does not have two fields.
     """
     if isinstance(labels, Mapping):
         pairs = [(str(label), emotion or "") for label, emotion in labels.items()]

@@ -41,21 +41,13 @@ _POSITION = re.compile(r"(start|end|begin|stop|onset|offset)(_.*)?")
 
 
 def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list[tuple[str, str]], list[str]]:
-    """Parse a list of recordings; returns rows and skipped files as every parser in `PARSERS`, and what to say of it.
+    """Parse a list of recordings; returns rows and skipped files as `parsers.parse`, and what to say of it.
 
-    Parameters
-    ----------
-    table : Path
-        A text table with the columns `path` (relative to the table's folder), `emotion`, `speaker`, and optionally
-        `clip`, `gender`, `text`, `start`, `end`; or their synonyms. `votes_<emotion>` or `rater_1`, … may take the place
-        of `emotion`.
-    labels : mapping of str to str
-        What labels stand for, beside the usual ones; "" leaves their clips out.
+    The table has the columns `path` (relative to its folder), `emotion`, `speaker`, and optionally `clip`, `gender`, `text`,
+    `start`, `end`; or their synonyms. `votes_<emotion>` or `rater_1`, … may take the place of `emotion`. `labels` says what
+    labels stand for, beside the usual ones; "" leaves their clips out.
 
-    Raises
-    ------
-    SerError
-        If the table, a column or a recording is missing, or an emotion or a speaker is empty.
+    Raises SerError if the table, a column or a recording is missing, or an emotion or a speaker is empty.
     """
     if not table.is_file():
         raise SerError(f"No file {table}: check the path of the table.")

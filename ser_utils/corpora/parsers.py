@@ -99,13 +99,10 @@ def _strangers(paths: list[Path]) -> list[tuple[str, str]]:
 def parse(known: Corpus, folder: Path, labels: str = "filename") -> tuple[list[dict], list[tuple[str, str]]]:
     """Parse a folder of a known corpus: by its card's `names`, or by a parser of its own.
 
-    Returns rows of a clips table without duration and rate, and pairs of path and reason of files that are left out.
+    Returns rows of a clips table without duration and rate, and path and reason of files that are left out. A recording
+    that is there several times is taken once, with a warning.
 
-    A recording that is there several times is taken once; a warning counts the copies, and the files that the card leaves
-    out.
-
-    Raises SerError if a name or a table holds an unknown emotion, something that the corpus comes with is missing, or two
-    recordings have one name.
+    Raises SerError if a name or a table holds an unknown emotion, something is missing, or two recordings have one name.
     """
     if known.names:
         rows, others = _parse_names(known, known.names, folder)
@@ -157,10 +154,7 @@ def _once(known: Corpus, rows: list[dict]) -> list[dict]:
 
 
 def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:
-    """Read every set of labels of ShEMO that is there: set → clip → emotion.
-
-    `filename` is from the sound files' names; `shemo_json` and `modified` hold what the JSONs say, also of names that
-    no file has.
+    """Read every set of labels of ShEMO that is there: set → clip → emotion; JSONs also name clips without a file.
 
     Raises SerError if a name or a JSON holds an unknown emotion, or a JSON is damaged.
     """

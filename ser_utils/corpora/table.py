@@ -106,8 +106,8 @@ def clips_of(
 ) -> pd.DataFrame:  # fmt: skip
     """Open the recordings of a parser's rows, and make the clips table that `load` returns; `strict`, `decode` as there.
 
-    `rows` of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files that are
-    left out already, `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
+    Rows of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files left out,
+    `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
 
     Raises SerError if no recording can be read, some cannot and `strict` is set, or the table is unusable.
     """
@@ -168,8 +168,7 @@ def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        One row per clip that any set names (index: clip), one column per set (`filename`, `shemo_json`, `modified`);
-        missing where a set does not name the clip.
+        One row per clip (index), one column per set (`filename`, `shemo_json`, `modified`), missing where it has no label.
 
     Raises
     ------
@@ -283,10 +282,8 @@ def draw_quiz(clips: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame
     ----------
     clips : DataFrame
         A clips table.
-    count : int
-        Number of clips to draw; fewer are returned where there are not so many.
-    seed : int
-        The same seed draws the same clips in the same order.
+    count, seed : int
+        Clips to draw, fewer where there are not so many; the same seed draws the same clips in the same order.
 
     Returns
     -------
