@@ -53,8 +53,7 @@ class Encoder:
         Hash of weights, configuration and preprocessing: equal fingerprints mean equal frames.
     dims, n_layers : int
         Length of a frame's vector; transformer layers. Layer 0 is the input of the first one, layer k the output of the
-        k-th, so there are `n_layers + 1` to choose from. As in transformers, a final layer norm is not part of the last
-        layer.
+        k-th, as in transformers without the final layer norm.
     recommended_layer : int
         The layer to use when none is asked for: `layer` of the `training.json` beside the weights, else the middle.
     batch_seconds : float

@@ -1,8 +1,7 @@
 """Run independent jobs with joblib: on this machine, or on a Dask cluster where one is named.
 
-`ser run --scheduler ADDRESS` names it, or the environment variable `SER_SCHEDULER`, through which the address reaches
-the notebooks' kernels; it changes no result and is no parameter of theirs. Workers see the same files under the same
-paths.
+`ser run --scheduler ADDRESS` names it, through the environment variable `SER_SCHEDULER`, which reaches the notebooks'
+kernels; it changes no result. Workers see the same files under the same paths.
 """
 
 from __future__ import annotations
@@ -49,10 +48,7 @@ def named() -> str:
 def connect(address: str) -> Client:
     """Connect to a scheduler that has workers.
 
-    Raises
-    ------
-    SerError
-        If Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
+    Raises SerError if Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
     """
     try:
         from distributed import Client
@@ -83,17 +79,14 @@ def run(jobs: Iterable[Callable], *shared: np.ndarray, n_jobs: int | None = None
     jobs : iterable of callable
         Taken from the iterable as they are handed out.
     *shared : ndarray
-        Arguments of every job. A memory-mapped file is opened by each process; another array is copied to every
-        worker of a cluster once, so that it is not lost with one of them.
+        Arguments of every job. A memory-mapped file is opened by each process; another array is copied to every worker.
     n_jobs : int, optional
-        Processes on this machine. When left out, as many threads as torch may use, at most 16. A cluster uses all of
-        its workers.
+        Processes on this machine; by default as many threads as torch may use, at most 16. A cluster uses all its workers.
 
     Yields
     ------
     object
-        The result of a job. A worker that is lost right after a job takes the result along, and the job runs again:
-        what must not be computed twice writes a file (see `store`).
+        The result of a job. A worker that is lost right after a job takes the result along, and the job runs again.
 
     Raises
     ------
@@ -176,7 +169,7 @@ def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
 def one_thread():
     """Limit BLAS, OpenMP and torch to one thread, so that no digit of a sum depends on the number of jobs.
 
-    It is quicker, too: on two busy cores, a model call that shares them took three times as long as one core alone.
+    It is quicker, too: on two busy cores, a model call that shares them took three times as long as on one core alone.
     """
     from threadpoolctl import threadpool_limits
 

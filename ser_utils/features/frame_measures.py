@@ -22,10 +22,8 @@ def f0_contour(signal: np.ndarray, sample_rate: int) -> pd.DataFrame:
 
     Parameters
     ----------
-    signal : array, shape (samples,)
-        Waveform.
-    sample_rate : int
-        In Hz.
+    signal, sample_rate : array of shape (samples,), int
+        Waveform, and its rate in Hz.
 
     Returns
     -------
@@ -55,10 +53,8 @@ def measure_frames(samples: np.ndarray, *, block: int = 4096, progress: bool = F
     ----------
     samples : ndarray, shape=(samples,), int16
         At 16 kHz; may be memory-mapped.
-    block : int
-        Frames computed at a time.
-    progress : bool
-        Show a progress bar.
+    block, progress : int, bool
+        Frames computed at a time; whether to show a progress bar.
 
     Returns
     -------

@@ -34,10 +34,7 @@ def pooled(frames: np.ndarray) -> np.ndarray:
 
 
 def normalise_by_speaker(
-    X: np.ndarray,  # noqa: N803 - scikit-learn's name
-    speakers: Sequence[str],
-    *,
-    reference: Sequence[bool] | None = None,
+    X: np.ndarray, speakers: Sequence[str], *, reference: Sequence[bool] | None = None  # noqa: N803 - as in scikit-learn
 ) -> np.ndarray:
     """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
 

@@ -56,10 +56,8 @@ def pretrain(
         How long, one of the two. A resumed run counts what it has done before.
     resume : bool
         Continue from the checkpoint in `out`, with its objective, recipe and seed.
-    config : Recipe, optional
-        Batches, masks, targets, architecture.
-    cache : path, optional
-        Folder for decoded speech; `out/cache` when left out.
+    config, cache : Recipe, path, optional
+        Batches, masks, targets, architecture; folder for decoded speech, by default `out/cache`.
 
     Returns
     -------
@@ -295,18 +293,12 @@ class _Run:
         for name in ("teacher", "start"):  # folders are named, not located: this file travels with the encoder
             recipe[name] = recipe[name] and Path(recipe[name]).name
         facts = {
-            "objective": self.objective,
-            "steps": self.step,
-            "hours_heard": round(self.hours, 3),
-            "seconds": round(self.seconds, 1),
-            "core_hours": round(self.seconds * torch.get_num_threads() / 3600, 2),
+            "objective": self.objective, "steps": self.step, "hours_heard": round(self.hours, 3),
+            "seconds": round(self.seconds, 1), "core_hours": round(self.seconds * torch.get_num_threads() / 3600, 2),
             "machine": _machine(self.device, self.precision),
-            "speech_hours": round(self.speech.hours, 3),
-            "speech_clips": self.speech.clips,
-            "parameters": sum(p.numel() for p in self.student.encoder.parameters()),
-            "seed": self.seed,
-            "recipe": recipe,
-        }
+            "speech_hours": round(self.speech.hours, 3), "speech_clips": self.speech.clips,
+            "parameters": sum(p.numel() for p in self.student.encoder.parameters()), "seed": self.seed, "recipe": recipe,
+        }  # fmt: skip
         write_json(self.out / "training.json", facts)
 
 
