@@ -165,10 +165,9 @@ def activity(clips: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
     from joblib import Parallel, delayed
 
+    find = delayed(lambda clip: active_stretches(frame_levels(read(clip))))
     # Threads: reading and resampling leave Python's lock.
-    measured = Parallel(n_jobs=2, prefer="threads")(
-        delayed(lambda clip: active_stretches(frame_levels(read(clip))))(clip) for clip in clips.itertuples()
-    )
+    measured = Parallel(n_jobs=2, prefer="threads")(map(find, clips.itertuples()))
     edges = np.concatenate([np.empty((0, 2)), *measured])
     names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in measured])
     return pd.DataFrame({"clip": names, "start": edges[:, 0], "end": edges[:, 1]})
@@ -248,8 +247,7 @@ def cut_segments(
 def _grid(duration: np.ndarray, seconds: float, hop: float, min_coverage: float) -> tuple[np.ndarray, np.ndarray]:
     """For each segment the position of its clip, and where it starts [s]."""
     sample = 1 / SAMPLE_RATE  # shorter rests are rounding
-    whole = np.floor((duration - seconds + sample) / hop).astype(int) + 1  # pieces that fit
-    whole = np.maximum(whole, 1)
+    whole = np.maximum(1, np.floor((duration - seconds + sample) / hop).astype(int) + 1)  # pieces that fit
     rest = duration - ((whole - 1) * hop + seconds)  # in no segment yet
     coverage = (duration - whole * hop) / seconds  # of the next piece
     tail = (rest > sample) & (coverage >= min_coverage)
@@ -276,16 +274,14 @@ def _share_active(segments: pd.DataFrame, active: pd.DataFrame) -> np.ndarray:
     return share.round(9).clip(0, 1)
 
 
-def segment_samples(segments: pd.DataFrame, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def segment_samples(segments: pd.DataFrame) -> np.ndarray:
     """Length of each segment in samples, as `read_segments` cuts it."""
     start, end, padding = (segments[name].to_numpy(float) for name in ("start", "end", "padding"))
     # 1e-4: two lengths that differ by floating-point noise round alike.
-    return np.maximum(1, ((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4).astype(int))
+    return np.maximum(1, ((end - start) / (1 - padding) * SAMPLE_RATE + 0.5 + 1e-4).astype(int))
 
 
-def read_segments(
-    clips: pd.DataFrame, segments: pd.DataFrame, *, sample_rate: int = SAMPLE_RATE
-) -> Iterator[np.ndarray]:
+def read_segments(clips: pd.DataFrame, segments: pd.DataFrame) -> Iterator[np.ndarray]:
     """Read the waveforms of a segments table, one after the other in its order.
 
     Segments of one length have the same number of samples. A clip shorter than a segment is repeated until it fills it. A
@@ -295,13 +291,11 @@ def read_segments(
     ----------
     clips, segments : DataFrame
         A segments table, and a clips table that holds every clip of it.
-    sample_rate : int
-        In Hz.
 
     Yields
     ------
     ndarray, shape=(samples,), float32
-        `samples` is the segment's length times the sample rate, rounded.
+        At 16 kHz; `samples` is the segment's length, rounded.
 
     Raises
     ------
@@ -310,35 +304,32 @@ def read_segments(
     """
     recordings = {row.clip: row for row in clips.itertuples()}
     loaded, wave = None, np.empty(0, np.float32)
-    columns = (segments[name].to_numpy() for name in ("clip", "start", "end"))
-    for clip, start, end, samples in zip(*columns, segment_samples(segments, sample_rate), strict=True):
+    for row, samples in zip(segments.itertuples(), segment_samples(segments), strict=True):
+        clip, start, end = row.clip, row.start, row.end
         if clip != loaded:
-            loaded, wave = clip, read(recordings[clip], sample_rate=sample_rate)
-        if end * sample_rate > wave.size + 2:
-            path = recordings[clip].path
-            held = f"{wave.size / sample_rate:.2f} s of sound, and a segment ends at {end:.2f} s"
-            raise SerError(f"{path} holds {held}: it is damaged, load the corpus with decode=True.")
-        first = first_sample(start, samples, wave.size, sample_rate)
+            loaded, wave = clip, read(recordings[clip])
+        if end * SAMPLE_RATE > wave.size + 2:
+            held = f"{recordings[clip].path} holds {wave.size / SAMPLE_RATE:.2f} s of sound, and a segment ends at {end:.2f} s"
+            raise SerError(f"{held}: it is damaged, load the corpus with decode=True.")
+        first = first_sample(start, samples, wave.size)
         piece = wave[first : first + samples]
         yield piece if piece.size == samples else np.resize(piece if piece.size else wave, samples)
 
 
-def first_sample(start: float, size: int, available: int, sample_rate: int = SAMPLE_RATE) -> int:
-    """At which sample a piece of a recording begins.
+def first_sample(start: float, size: int, available: int) -> int:
+    """At which sample a piece of a recording at 16 kHz begins.
 
     Parameters
     ----------
-    start : float
-        In seconds.
-    size, available, sample_rate : int
-        Samples of the piece and of the recording, and Hz. A last piece that rounding puts beyond the end is moved back.
+    start, size, available : float, int, int
+        Seconds; samples of the piece and of the recording. A piece that rounding puts beyond the end is moved back.
 
     Examples
     --------
     >>> first_sample(0.5, 16_000, 48_000), first_sample(2.00004, 16_000, 48_000), first_sample(0, 16_000, 8_000)
     (8000, 32000, 0)
     """
-    return max(0, min(int(start * sample_rate + 0.5), available - size))
+    return max(0, min(int(start * SAMPLE_RATE + 0.5), available - size))
 
 
 @cache

@@ -140,7 +140,7 @@ def quiet() -> Iterator[None]:
 
 
 def by_libsndfile(path: str | Path, content: _Bytes) -> Sound | None:
-    """Open a file by libsndfile; `content` are its bytes. None if libsndfile cannot."""
+    """Open a file with the bytes `content` by libsndfile; None if that cannot."""
     import soundfile
 
     length, header = sound_length(content), ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.corpora import places
-from ser_utils.corpora.labels import canonical_emotion, translate
+from ser_utils.corpora.labels import WORDS, canonical_emotion, translate
 from ser_utils.corpora.parsers import gender_of
 from ser_utils.corpora.spelling import cleaned, skeleton
 from ser_utils.corpora.stretches import MISSING, at, seconds
@@ -22,20 +22,8 @@ if TYPE_CHECKING:
 
 #: Columns that a list must have.
 NEEDED = ("path", "emotion", "speaker")
-_SYNONYMS = {
-    "path": "file filename file_name filepath file_path wav wav_file wav_path wavfile audio audio_file audio_filepath "
-    "audio_path audiofile sound sound_file recording fname",
-    "emotion": "label labels emotion_label emotions emo class category target",
-    "speaker": "speaker_id speakerid speaker_name spk spk_id spkid actor actor_id actorid subject subject_id participant "
-    "participant_id talker talker_id",
-    "clip": "clip_id",
-    "gender": "sex",
-    "text": "transcript transcription sentence utterance",
-    "start": "start_time starttime start_s start_sec start_seconds begin begin_time tmin xmin onset",
-    "end": "end_time endtime end_s end_sec end_seconds stop stop_time tmax xmax",
-}
 #: Other names of the columns of a list → the names that they have here.
-SYNONYMS = {name: column for column, names in _SYNONYMS.items() for name in names.split()}
+SYNONYMS = {name: column for column, names in WORDS["columns"].items() for name in names.split()}
 # Columns that may mark stretches, in a unit or form that is not known.
 _POSITION = re.compile(r"(start|end|begin|stop|onset|offset)(_.*)?")
 
