@@ -134,12 +134,10 @@ CORPORA: dict[str, Corpus] = read_cards(Path(__file__).with_name("cards.toml"))
 
 
 def card(corpus: str | Path) -> Corpus:
-    """The card of a corpus, by its name or by the path of a reader's own table.
+    """The card of a corpus, by its name or by the path of a reader's own table, which ends as in `TABLE_ENDINGS`.
 
-    Raises SerError if it is neither a known name nor a path that ends as in `TABLE_ENDINGS`.
+    Raises SerError if it is neither.
 
-    Examples
-    --------
     >>> card("nemo").language
     'Polish'
     """

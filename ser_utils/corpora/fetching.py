@@ -64,10 +64,8 @@ def fetch(
         present = len(audio_files(folder)) if folder.is_dir() else 0
         if present >= known.n_clips:
             return folder
-        raise SerError(
-            f"{folder} exists and holds {present} recordings where {known.title} has {known.n_clips}: "
-            f"move it away, or choose another folder with --dir."
-        )
+        held = f"{folder} exists and holds {present} recordings where {known.title} has {known.n_clips}"
+        raise SerError(f"{held}: move it away, or choose another folder with --dir.")
     downloads = folder.parent / f".{folder.name}-download"
     try:
         downloads.mkdir(parents=True, exist_ok=True)
@@ -76,11 +74,9 @@ def fetch(
     except Timeout:
         raise SerError(f"Another `ser fetch` is working in {downloads}: wait, or choose another --dir.") from None
     except OSError as error:  # no space left, a folder that cannot be written
-        reason = error.strerror or str(error)
-        raise SerError(
-            f"{known.title} could not be stored in {folder.parent}: {reason}; nothing that was there was changed. "
-            f"Make room, or choose another folder with --dir, and run the command again."
-        ) from error
+        failed = f"{known.title} could not be stored in {folder.parent}: {error.strerror or error}"
+        advice = "Make room, or choose another folder with --dir, and run the command again."
+        raise SerError(f"{failed}; nothing that was there was changed. {advice}") from error
     shutil.rmtree(downloads)
     return folder
 
@@ -97,18 +93,17 @@ def _assemble(known: Corpus, folder: Path, downloads: Path, source: list[Path], 
         if unpacked:
             shutil.copytree(unpacked, content, ignore=shutil.ignore_patterns(".*", "__MACOSX"))
         for archive, file in files.items():
-            if archive.name.endswith(".zip"):
-                try:
-                    _unpack(file, content / archive.folder)
-                except zipfile.BadZipFile as error:
-                    if not source:
-                        file.unlink()  # or the next attempt would meet it again
-                    kept = "give a whole one" if source else "it was removed, fetch again to download it anew"
-                    raise SerError(f"{file.name} is not a whole zip archive ({error}): {kept}.") from error
-            else:
+            if archive.optional:
                 shutil.copy(file, content / archive.name)
-        wrong = _difference(known, content)
-        if wrong:
+                continue
+            try:
+                _unpack(file, content / archive.folder)
+            except zipfile.BadZipFile as error:
+                if not source:
+                    file.unlink()  # or the next attempt would meet it again
+                kept = "give a whole one" if source else "it was removed, fetch again to download it anew"
+                raise SerError(f"{file.name} is not a whole zip archive ({error}): {kept}.") from error
+        if wrong := _difference(known, content):
             for file in files.values() if not source else ():
                 file.unlink()
             raise SerError(f"{known.title}: {wrong}. Nothing was kept; see {known.homepage} for a changed download.")
@@ -129,21 +124,18 @@ def _difference(known: Corpus, folder: Path) -> str:
 
 def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive, Path]]:
     """Find a folder of unpacked recordings, or the archives, in what the reader has."""
-    missing = [str(path) for path in source if not path.exists()]
-    if missing:
+    if missing := [str(path) for path in source if not path.exists()]:
         raise SerError(f"--from {missing[0]}: there is no such file or folder.")
     names = {archive.name: archive for archive in known.archives}
     folders = [path for path in source if path.is_dir()]
     files = [path for path in source if path.is_file()]
     files += [folder / name for folder in folders for name in names if (folder / name).is_file()]
-    strangers = [path.name for path in files if path.name not in names]
-    if strangers:
+    if strangers := [path.name for path in files if path.name not in names]:
         raise SerError(f"--from {strangers[0]}: the files of {known.title} are called {', '.join(names)}.")
     if not any(path.suffix == ".zip" for path in files) and len(folders) == 1 and audio_files(folders[0]):
         return folders[0], {}
     found = {names[path.name]: path for path in files}
-    lacking = [name for name, archive in names.items() if archive not in found and not archive.optional]
-    if lacking:
+    if lacking := [name for name, archive in names.items() if archive not in found and not archive.optional]:
         raise SerError(f"--from lacks {', '.join(lacking)} of {known.title}: give all archives, or their folder.")
     for archive, file in found.items():
         _check_hash(known, archive, file)
@@ -154,11 +146,8 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
     """Download one archive, or take it from an earlier attempt; None where an optional one cannot be had."""
     pooch.get_logger().setLevel("WARNING")
     if archive.hash is None and archive.name.endswith(".zip"):
-        warnings.warn(
-            f"{known.title}: no checksum is published for {archive.name}; its recordings are counted"
-            f"{' and their names compared' if known.names_sha256 else ''} instead.",
-            stacklevel=5,
-        )
+        instead = f"its recordings are counted{' and their names compared' if known.names_sha256 else ''} instead"
+        warnings.warn(f"{known.title}: no checksum is published for {archive.name}; {instead}.", stacklevel=5)
     by_hand = f"download it by hand from {known.homepage} and give it with --from"
     reasons = []
     known_hash = None if archive.copies_differ else archive.hash
@@ -176,10 +165,8 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
     if archive.optional:
         warnings.warn(f"{known.title} comes without {archive.name}: {'; '.join(reasons)}.", stacklevel=5)
         return None
-    raise SerError(
-        f"{known.title}: {archive.name} could not be downloaded ({'; '.join(reasons)}): what has arrived is kept, run the "
-        f"command again to go on, or {by_hand}."
-    )
+    failed = f"{known.title}: {archive.name} could not be downloaded ({'; '.join(reasons)})"
+    raise SerError(f"{failed}: what has arrived is kept, run the command again to go on, or {by_hand}.")
 
 
 def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:

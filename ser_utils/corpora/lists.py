@@ -97,8 +97,7 @@ def rows_of(
         row["clip"] = entry.get("clip", "").strip() or stem
         rows.append({**row, "gender": gender_of(entry.get("gender", "")), "text": entry.get("text") or None})
     genders = {cleaned(entry.get("gender", "")) for entry in entries}
-    unknown = sorted(word for word in genders if not gender_of(word) and skeleton(word) not in MISSING)
-    if unknown:
+    if unknown := sorted(word for word in genders if not gender_of(word) and skeleton(word) not in MISSING):
         said = [*said, f"genders other than female and male are left empty: {listed(map(repr, unknown))}"]
     return rows, said
 

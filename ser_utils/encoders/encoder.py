@@ -1,7 +1,7 @@
 """Self-supervised speech encoders: waveforms in, frames of chosen layers out.
 
-wav2vec 2.0 and its kin through transformers (`FAMILIES`), frozen. All of them see 25 ms of signal every 20 ms through a
-stack of strided convolutions, then transformer layers.
+wav2vec 2.0 and its kin (`FAMILIES`) through transformers, frozen: 25 ms of signal every 20 ms through a stack of strided
+convolutions, then transformer layers.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Encoder:
         waveforms : ndarray, shape=(batch, samples), float32
             At 16 kHz.
         layers : sequence of int, optional
-            0 to `n_layers`, in the order wanted; the recommended one when left out.
+            0 to `n_layers`, in the order wanted; by default the recommended one.
 
         Returns
         -------

@@ -80,10 +80,9 @@ def plain(name: str) -> tuple[Path, PretrainedConfig, FeatureExtractionMixin, Pr
             missing = sorted(set(found["missing_keys"]) - _UNUSED)
             if missing or found["mismatched_keys"]:
                 missing = missing or [str(key) for key, *_ in found["mismatched_keys"]]
-                raise SerError(
-                    f"the weights in {folder} do not fit its config.json: {len(missing)} arrays are missing or of "
-                    f"another shape, {missing[0]} among them; download or save the model again."
-                )
+                lacking = f"{len(missing)} arrays are missing or of another shape, {missing[0]} among them"
+                advice = "download or save the model again"
+                raise SerError(f"the weights in {folder} do not fit its config.json: {lacking}; {advice}.")
     return folder, config, extractor, model
 
 

@@ -57,17 +57,14 @@ def connect(address: str) -> Client:
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError):  # nobody there; no address
-        raise SerError(
-            f"no Dask scheduler answers at {address}: start one with `dask scheduler` and give the address that it "
-            "prints, such as tcp://192.168.0.1:8786, or leave the scheduler out"
-        ) from None
+        advice = "give the address that it prints, such as tcp://192.168.0.1:8786, or leave the scheduler out"
+        raise SerError(f"no Dask scheduler answers at {address}: start one with `dask scheduler` and {advice}") from None
     try:
         client.wait_for_workers(1, timeout=TIMEOUT)
     except TimeoutError:
         client.close()
-        raise SerError(
-            f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`"
-        ) from None
+        advice = f"start some with `dask worker {address} --nthreads 1`"
+        raise SerError(f"the scheduler at {address} has no workers: {advice}") from None
     return client
 
 
@@ -156,9 +153,8 @@ def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
     from joblib import parallel_config
 
     if code != code_hash():  # what it computes would be filed under an address that stands for other code
-        raise SerError(
-            f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"
-        )
+        advice = "update it, and restart the workers"
+        raise SerError(f"{__file__} on {platform.node()} is not the code of this run: {advice}")
     arrays = [pickle.loads(value)() if isinstance(value, bytes) else value for value in shared]
     # Sequential: joblib offers a job the whole cluster, where its parts would wait for workers that wait for this lock.
     with _ONE_AT_A_TIME, one_thread(), parallel_config("sequential"):

@@ -45,9 +45,8 @@ def normalise_by_speaker(
     ----------
     X : ndarray, shape=(n, dims) or (n, frames, dims)
         May be a memory-mapped float16 array; it is read in pieces.
-    speakers : sequence of str, length n
-    reference : sequence of bool, length n, optional
-        Rows that statistics are taken from; all when left out.
+    speakers, reference : sequence of str, sequence of bool, length n
+        Speaker of each row; rows that statistics are taken from, by default all.
 
     Returns
     -------

@@ -118,16 +118,13 @@ def stored(
         return np.load(array, mmap_mode="r")
     except OSError as error:
         if error.errno in _NO_ENTRY:
-            raise SerError(
-                f"features cannot be kept in {cache} ({error.strerror}): give a folder that can be written, such as "
-                "with --out."
-            ) from error
+            advice = "give a folder that can be written, such as with --out"
+            raise SerError(f"features cannot be kept in {cache} ({error.strerror}): {advice}.") from error
         if error.errno not in _NO_ROOM:
             raise
         size = 2 * np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
-        raise SerError(
-            f"no room for features in {cache} ({size:.2g} GB): free some or give another cache folder; what is done is kept."
-        ) from error
+        advice = "free some or give another cache folder; what is done is kept"
+        raise SerError(f"no room for features in {cache} ({size:.2g} GB): {advice}.") from error
 
 
 def _locked(folder: Path) -> contextlib.AbstractContextManager:
@@ -201,9 +198,8 @@ def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable
 def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Path) -> str:
     """Address of an array: a hash of all that it depends on."""
     names = segments["clip"].tolist()
-    missing = next(iter(set(names) - set(clips["clip"])), None)
-    if missing is not None:
-        raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
+    if missing := set(names) - set(clips["clip"]):
+        raise SerError(f"segments name the clip {min(missing)}, which the clips table does not hold.")
     used = clips[clips["clip"].isin(set(names))]
     contents = dict(zip(used["clip"], content_hashes(used["path"].tolist(), cache), strict=True))
     if "start" in used:

@@ -1,17 +1,13 @@
 """Self-supervised pre-training of a small wav2vec 2.0 encoder on folders of unlabelled speech, by two objectives.
 
-`contrastive`
-    wav2vec 2.0 as published (Baevski et al. 2020, arXiv 2006.11477), through transformers' `Wav2Vec2ForPreTraining`.
-`clusters`
-    masked prediction of k-means codes of acoustics, as in HuBERT's first iteration (Hsu et al. 2021, arXiv 2106.07447),
-    with prosody among them; beside it, every frame regresses F0, voicing, energy, spectrum (as PASE, Pascual et al.
-    2019, arXiv 1904.03416). Signals are corrupted, targets are not (as in WavLM, arXiv 2110.13900). With a `teacher`,
-    the codes are of a layer of an earlier checkpoint: HuBERT's second iteration.
+`contrastive`: wav2vec 2.0 as published (Baevski et al. 2020, arXiv 2006.11477). `clusters`: masked prediction of k-means
+codes of acoustics, as in HuBERT's first iteration (Hsu et al. 2021, arXiv 2106.07447), with prosody among them; beside
+it, every frame regresses F0, voicing, energy, spectrum (as PASE, arXiv 1904.03416). Signals are corrupted, targets are
+not (as in WavLM, arXiv 2110.13900). With a `teacher`, codes are of an earlier checkpoint's layer (second iteration).
 
 Everything random in step k is drawn from generators seeded with (seed, k), so a resumed run follows the trajectory of
 an unbroken one. The learning rate rises, stays, and falls in the last part of the run (Hu et al. 2024, arXiv
-2404.06395). The checkpoint is of the end of the stable part: a run resumed for longer continues from there, and falls
-at its new end.
+2404.06395). A run resumed for longer continues from the end of the stable part, and falls at its new end.
 """
 
 import platform
