@@ -29,16 +29,15 @@ _QUALITY = "HQ"  # soxr's name for 20 bit: what folds back lies below the noise 
 def read(recording: str | Path | pd.Series, *, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Read a sound file, or the clip that a row of a clips table describes, as mono float32.
 
-    Channels are averaged, and another rate is converted by soxr. With a warning: of channels that cancel each other the
-    loudest is taken, samples that are not numbers become silence, floats in the range of integers are scaled, and of
-    damaged files what is there is read.
+    Channels are averaged, another rate is converted by soxr. With a warning: of channels that cancel each other the loudest
+    is taken, samples that are not numbers become silence, floats in the range of integers are scaled, and of damaged files
+    what is there is read.
 
     Parameters
     ----------
     recording : str, Path, or row of a clips table
-        Anything libsndfile reads: WAV, FLAC, Ogg Vorbis or Opus, MP3, AIFF, … With the extra `formats` also what PyAV
-        reads: m4a, webm, amr, … Of a row (a Series, or a tuple from `itertuples`) with `start` and `end` [s]
-        only that stretch is read, as if it had been cut into a file.
+        Anything libsndfile reads, such as WAV, FLAC, Ogg and MP3; with the extra `formats` also what PyAV reads: m4a, webm, …
+        Of a row (a Series, or a tuple from `itertuples`) with `start` and `end` [s] only that stretch is read.
     sample_rate : int
         Rate of the result in Hz.
 
@@ -68,11 +67,10 @@ def decode(recording: str | Path | pd.Series) -> tuple[np.ndarray, int]:
 
 
 def stream(path: str | Path, *, seconds: float = 15.0, found: corpora.Contents | None = None) -> Iterator[np.ndarray]:
-    """Read a sound file piece by piece; joined, the pieces are what `read` returns.
+    """Read a sound file piece by piece, each of about `seconds`; joined, the pieces are what `read` returns.
 
-    For recordings of hours: memory is that of one piece, of about `seconds`. The file is decoded twice, since what is wrong
-    with it must be known first; `found` is what `corpora.survey` says of it, if that was asked already. Raises SerError as
-    `read`.
+    The file is decoded twice, since what is wrong with it must be known first; `found` is what `corpora.survey` says of it,
+    if that was asked already. Raises SerError as `read`.
 
     Yields
     ------
@@ -100,13 +98,7 @@ def stream(path: str | Path, *, seconds: float = 15.0, found: corpora.Contents |
 
 
 def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Convert a waveform to another sample rate.
-
-    Parameters
-    ----------
-    wave : ndarray, shape=(..., samples), float32
-    rate, new_rate : int
-        In Hz.
+    """Convert a waveform from one sample rate to another [Hz].
 
     Returns
     -------
@@ -134,10 +126,7 @@ def _with_rest(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
 
 def frame_levels(wave: np.ndarray) -> np.ndarray:
-    """Root mean square of each frame of `FRAME` seconds [dB of full scale].
-
-    `wave` is at 16 kHz. The last frame may be shorter; silence has -200 dB.
-    """
+    """Root mean square of each frame of `FRAME` seconds of a waveform at 16 kHz [dB of full scale]; silence has -200 dB."""
     size = round(FRAME * SAMPLE_RATE)
     power = np.add.reduceat(np.square(wave, dtype=np.float64), np.arange(0, len(wave), size))
     power /= np.minimum(size, len(wave) - np.arange(len(power)) * size)
@@ -145,12 +134,10 @@ def frame_levels(wave: np.ndarray) -> np.ndarray:
 
 
 def active_stretches(levels: np.ndarray) -> np.ndarray:
-    """Where a recording holds sound.
-
-    A frame is active if its level lies within `RANGE` dB of the loud frames (95th percentile) and above `QUIET` dB.
+    """Where a recording holds sound: runs of frames within `RANGE` dB of the loud ones (95th percentile) and above `QUIET` dB.
 
     `levels` are those of `frame_levels`, of a whole recording. The result, of shape (stretches, 2), holds beginning and
-    end of each run of active frames [s].
+    end of each run [s].
 
     Examples
     --------
@@ -178,24 +165,18 @@ def activity(clips: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
     from joblib import Parallel, delayed
 
+    find = delayed(lambda clip: active_stretches(frame_levels(read(clip))))
     # Threads: reading and resampling leave Python's lock.
-    measured = Parallel(n_jobs=2, prefer="threads")(
-        delayed(lambda clip: active_stretches(frame_levels(read(clip))))(clip) for clip in clips.itertuples()
-    )
+    measured = Parallel(n_jobs=2, prefer="threads")(map(find, clips.itertuples()))
     edges = np.concatenate([np.empty((0, 2)), *measured])
     names = np.repeat(clips["clip"].to_numpy(), [len(rows) for rows in measured])
     return pd.DataFrame({"clip": names, "start": edges[:, 0], "end": edges[:, 1]})
 
 
 def cut_segments(
-    clips: pd.DataFrame,
-    *,
-    seconds: float | None,
-    hop: float | None = None,
-    min_coverage: float = 0.5,
-    active: pd.DataFrame | None = None,
-    min_active: float = 0.25,
-) -> pd.DataFrame:
+    clips: pd.DataFrame, *, seconds: float | None, hop: float | None = None, min_coverage: float = 0.5,
+    active: pd.DataFrame | None = None, min_active: float = 0.25,
+) -> pd.DataFrame:  # fmt: skip
     """Cut clips into segments of one length, and leave silent ones out.
 
     Parameters
@@ -217,8 +198,8 @@ def cut_segments(
     -------
     DataFrame
         A segments table (`clip`, `start` [s], `end` [s], `padding`, `active`), ordered by clip, then by start. `padding`
-        is the fraction of the segment that is the clip's own repetition, above 0 only where the clip is shorter than a
-        segment: a segment lasts `(end - start) / (1 - padding)`. `active` is the fraction of active frames.
+        is the fraction that repeats a clip shorter than a segment, which lasts `(end - start) / (1 - padding)`; `active`
+        is the fraction of active frames.
 
     Raises
     ------
@@ -235,11 +216,6 @@ def cut_segments(
     1    a   1.00  2.00      0.0     1.0
     2    a   1.75  2.75      0.0     1.0
     3    b   0.00  0.50      0.5     1.0
-    >>> sound = pd.DataFrame({"clip": ["a", "b"], "start": [0.9, 0.1], "end": [1.8, 0.2]})
-    >>> cut_segments(clips, seconds=1.0, active=sound)
-      clip  start  end  padding  active
-    0    a    1.0  2.0      0.0     0.8
-    1    b    0.0  0.5      0.5     0.2
     """
     import pandas as pd
 
@@ -271,8 +247,7 @@ def cut_segments(
 def _grid(duration: np.ndarray, seconds: float, hop: float, min_coverage: float) -> tuple[np.ndarray, np.ndarray]:
     """For each segment the position of its clip, and where it starts [s]."""
     sample = 1 / SAMPLE_RATE  # shorter rests are rounding
-    whole = np.floor((duration - seconds + sample) / hop).astype(int) + 1  # pieces that fit
-    whole = np.maximum(whole, 1)
+    whole = np.maximum(1, np.floor((duration - seconds + sample) / hop).astype(int) + 1)  # pieces that fit
     rest = duration - ((whole - 1) * hop + seconds)  # in no segment yet
     coverage = (duration - whole * hop) / seconds  # of the next piece
     tail = (rest > sample) & (coverage >= min_coverage)
@@ -299,28 +274,28 @@ def _share_active(segments: pd.DataFrame, active: pd.DataFrame) -> np.ndarray:
     return share.round(9).clip(0, 1)
 
 
-def read_segments(
-    clips: pd.DataFrame, segments: pd.DataFrame, *, sample_rate: int = SAMPLE_RATE
-) -> Iterator[np.ndarray]:
+def segment_samples(segments: pd.DataFrame) -> np.ndarray:
+    """Length of each segment in samples, as `read_segments` cuts it."""
+    start, end, padding = (segments[name].to_numpy(float) for name in ("start", "end", "padding"))
+    # 1e-4: two lengths that differ by floating-point noise round alike.
+    return np.maximum(1, ((end - start) / (1 - padding) * SAMPLE_RATE + 0.5 + 1e-4).astype(int))
+
+
+def read_segments(clips: pd.DataFrame, segments: pd.DataFrame) -> Iterator[np.ndarray]:
     """Read the waveforms of a segments table, one after the other in its order.
 
-    Segments of one length have the same number of samples each, so `numpy.stack` makes a batch of any run of
-    them. A clip shorter than a segment is repeated until it fills it. A file is read once for the rows that
-    follow each other in the table.
+    Segments of one length have the same number of samples. A clip shorter than a segment is repeated until it fills it. A
+    file is read once for rows that follow each other.
 
     Parameters
     ----------
-    clips : DataFrame
-        A clips table that holds every clip of `segments`.
-    segments : DataFrame
-        A segments table.
-    sample_rate : int
-        In Hz.
+    clips, segments : DataFrame
+        A segments table, and a clips table that holds every clip of it.
 
     Yields
     ------
     ndarray, shape=(samples,), float32
-        `samples` is the segment's length times the sample rate, rounded.
+        At 16 kHz; `samples` is the segment's length, rounded.
 
     Raises
     ------
@@ -329,52 +304,40 @@ def read_segments(
     """
     recordings = {row.clip: row for row in clips.itertuples()}
     loaded, wave = None, np.empty(0, np.float32)
-    columns = (segments[name].to_numpy() for name in ("clip", "start", "end", "padding"))
-    for clip, start, end, padding in zip(*columns, strict=True):
+    for row, samples in zip(segments.itertuples(), segment_samples(segments), strict=True):
+        clip, start, end = row.clip, row.start, row.end
         if clip != loaded:
-            loaded, wave = clip, read(recordings[clip], sample_rate=sample_rate)
-        if end * sample_rate > wave.size + 2:
-            path = recordings[clip].path
-            held = f"{wave.size / sample_rate:.2f} s of sound, and a segment ends at {end:.2f} s"
-            raise SerError(f"{path} holds {held}: it is damaged, load the corpus with decode=True.")
-        # 1e-4: two lengths that differ by floating-point noise round alike.
-        samples = max(1, int((end - start) / (1 - padding) * sample_rate + 0.5 + 1e-4))
-        first = first_sample(start, samples, wave.size, sample_rate)
+            loaded, wave = clip, read(recordings[clip])
+        if end * SAMPLE_RATE > wave.size + 2:
+            held = f"{recordings[clip].path} holds {wave.size / SAMPLE_RATE:.2f} s of sound, and a segment ends at {end:.2f} s"
+            raise SerError(f"{held}: it is damaged, load the corpus with decode=True.")
+        first = first_sample(start, samples, wave.size)
         piece = wave[first : first + samples]
         yield piece if piece.size == samples else np.resize(piece if piece.size else wave, samples)
 
 
-def first_sample(start: float, size: int, available: int, sample_rate: int = SAMPLE_RATE) -> int:
-    """At which sample a piece of a recording begins.
+def first_sample(start: float, size: int, available: int) -> int:
+    """At which sample a piece of a recording at 16 kHz begins.
 
     Parameters
     ----------
-    start : float
-        In seconds.
-    size, available : int
-        Samples of the piece and of the recording. Rounding may put the last piece a sample beyond the end: it is
-        moved back.
-    sample_rate : int
-        In Hz.
+    start, size, available : float, int, int
+        Seconds; samples of the piece and of the recording. A piece that rounding puts beyond the end is moved back.
 
     Examples
     --------
     >>> first_sample(0.5, 16_000, 48_000), first_sample(2.00004, 16_000, 48_000), first_sample(0, 16_000, 8_000)
     (8000, 32000, 0)
     """
-    return max(0, min(int(start * sample_rate + 0.5), available - size))
+    return max(0, min(int(start * SAMPLE_RATE + 0.5), available - size))
 
 
 @cache
 def load_librosa() -> ModuleType:
     """Import librosa, one process at a time.
 
-    Importing its parts compiles functions and keeps them in a cache beside librosa's files. Two processes that fill it
-    at once can leave it so that whoever uses it next crashes: https://github.com/numba/numba/issues/10128.
-
-    Returns
-    -------
-    module
+    Its parts compile functions into a cache beside librosa's files. Two processes that fill it at once can leave it so that
+    whoever uses it next crashes: https://github.com/numba/numba/issues/10128.
     """
     from filelock import FileLock
 

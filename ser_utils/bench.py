@@ -198,16 +198,8 @@ def bootstrapping(speakers: int = 87, each: int = 34, resamples: int = 200) -> C
 def bench(corpus: str = "demo", data: Path | None = None, *, rounds: int = 3, clips: int = 64, echo=print) -> dict:
     """Measure every row on the recordings of a corpus; those of extraction and reading on `clips` of them.
 
-    Returns
-    -------
-    dict
-        `machine` (processor, cores, matrix product in TFLOP/s, and the share of it that extraction reaches) and `rows`,
-        see `time_case`; `echo` is given each row as text when it is measured.
-
-    Raises
-    ------
-    SerError
-        If the recordings cannot be used.
+    Returns `machine` (processor, cores, matrix product in TFLOP/s, and the share of it that extraction reaches) and `rows`,
+    see `time_case`; `echo` is given each row as text when it is measured. Raises SerError if the recordings cannot be used.
     """
     table = corpora.load(corpus, data)
     if len(table) < 4 * 8:

@@ -10,6 +10,7 @@ import errno
 import json
 import sys
 import textwrap
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(output, "reconfigure"):
             output.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
-    _short_warnings()
+    # For the person at the keyboard: one line, without the place in the source.
+    warnings.formatwarning = lambda message, *_, **__: f"ser: warning: {message}\n"
     try:
         return options.command(options)
     except SerError as error:
@@ -76,11 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("corpus", nargs="?", metavar="CORPUS", help="show this one's card")
 
     sub = command(
-        _fetch,
-        "download a corpus, verify it and unpack it",
+        _fetch, "download a corpus, verify it and unpack it",
         "  ser fetch emodb\n  ser fetch shemo --dir ~/shemo\n  ser fetch shemo --from ~/Downloads",
         "run it again to go on",
-    )
+    )  # fmt: skip
     sub.add_argument("corpus", metavar="CORPUS", help="name of a corpus; `ser corpora` lists them")
     sub.add_argument("--dir", metavar="DIR", type=Path, help="where to unpack it (default: data/raw/CORPUS)")
     about = "instead of downloading: the archives that you have, a folder that holds them, or one of recordings"
@@ -212,13 +213,6 @@ def _corpora(options: argparse.Namespace) -> int:
     return 0
 
 
-def _short_warnings() -> None:
-    """Show a warning to the person at the keyboard in one line, without the place in the source."""
-    import warnings
-
-    warnings.formatwarning = lambda message, *_, **__: f"ser: warning: {message}\n"
-
-
 def _fetch(options: argparse.Namespace) -> int:
     from ser_utils import corpora
 
@@ -235,15 +229,10 @@ def _run(options: argparse.Namespace) -> int:
     asked = {name: value for name, value in asked.items() if value is not None}
     try:
         index = pipeline.run(
-            options.corpus,
-            data=options.data,
-            profile=options.profile,
-            only=[name.strip() for name in options.only.split(",") if name.strip()],
-            fresh=options.fresh,
-            out=options.out,
+            options.corpus, data=options.data, profile=options.profile, fresh=options.fresh, out=options.out,
+            only=[name.strip() for name in options.only.split(",") if name.strip()], scheduler=options.scheduler,
             parameters=asked | dict(pipeline.parse_parameter(text) for text in options.parameters),
-            scheduler=options.scheduler,
-        )
+        )  # fmt: skip
     except pipeline.NotebookFailed as error:
         print(f"ser: {error}", file=sys.stderr)
         return 1

@@ -28,20 +28,18 @@ def from_annotations(
 ) -> pd.DataFrame:  # fmt: skip
     """Make a clips table of the labelled intervals in ELAN's .eaf and Praat's .TextGrid files.
 
-    Each annotation file lies beside its recording and has its name. What intervals of several tiers have in common is
-    speech of two people at once: they are left out, and so are intervals without a label; a note counts both.
-    `to_csv` makes of the result a table for `load` and `ser run`.
+    Each annotation file lies beside its recording and has its name. Time that intervals share is speech of two people: they
+    are left out, and so are intervals without a label; a note counts both. `to_csv` of the result makes a table for `load`.
 
     Parameters
     ----------
     folder : str or Path
         Searched with all folders below.
     tier : str or sequence of str, optional
-        Tiers with labels of emotions; all tiers that hold intervals when left out.
+        Tiers with labels of emotions; all tiers that hold intervals by default.
     speaker : str
-        Who speaks: "file", one person in each recording, called like it; "tier", one in each tier, called as ELAN's
-        participant or else like the tier; or a regular expression whose first group, found in the recording's path, is
-        the speaker.
+        "file": one person in each recording, called like it; "tier": one in each tier, called as ELAN's participant or else
+        the tier; or a regular expression whose first group, found in the recording's path, is the speaker.
     labels : mapping or path, optional
         A map of labels, as for `load`.
 

@@ -24,14 +24,10 @@ class Archive:
 
     Attributes
     ----------
-    urls : tuple of str
-        Tried in turn.
-    hash : str or None
-        `"md5:…"` or `"sha256:…"`; None where none is published, or each download is another file, as from GitHub.
-    folder : str
-        Where the content goes below the corpus's folder.
-    size : int or None
-        In bytes, where known.
+    urls, hash : tuple of str, str or None
+        Addresses, tried in turn; `"md5:…"` or `"sha256:…"`, None where none is published, or each download differs.
+    folder, size : str, int or None
+        Where the content goes below the corpus's folder; bytes, where known.
     copies_differ : bool
         Copies with other bytes exist (ShEMO's on Dropbox): another hash only warns, the recordings' names decide.
     """
@@ -62,8 +58,8 @@ class Names:
     pattern : str
         Regular expression that a name without its ending matches as a whole, with the groups `speaker`, `emotion`, and
         optionally `gender`, `text` (what is said) and `clip`. With a "/" in it, it is matched with the folders' names.
-    speaker, emotion, text : dict of str
-        Code in the name → speaker, emotion, words. A speaker or text that is not listed is taken as it is.
+    emotion, speaker, text : dict of str
+        Code in the name → emotion, speaker, words. A speaker or text that is not listed is taken as it is.
     gender : dict of list of str
         "female" and "male" → codes of the group `gender`, or speakers where the pattern has no such group.
     left_out : dict of str
@@ -138,12 +134,10 @@ CORPORA: dict[str, Corpus] = read_cards(Path(__file__).with_name("cards.toml"))
 
 
 def card(corpus: str | Path) -> Corpus:
-    """The card of a corpus, by its name or by the path of a reader's own table.
+    """The card of a corpus, by its name or by the path of a reader's own table, which ends as in `TABLE_ENDINGS`.
 
-    Raises SerError if it is neither a known name nor a path that ends as in `TABLE_ENDINGS`.
+    Raises SerError if it is neither.
 
-    Examples
-    --------
     >>> card("nemo").language
     'Polish'
     """

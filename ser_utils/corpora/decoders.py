@@ -37,19 +37,16 @@ class Sound:
 
     Attributes
     ----------
-    path : str or Path
-    rate : int
-        In Hz.
-    promised : int or None
-        Samples that the header promises, if it does.
-    certain : bool
-        The file holds as many as promised, unless it is damaged inside.
+    path, rate : str or Path, int
+        File, and rate in Hz.
+    promised, certain : int or None, bool
+        Samples that the header promises, if it does; whether there are as many, unless the file is damaged inside.
     header, end : str
         What is wrong with the header, and with the end of the file, if something is.
     delay : float
         Seconds by which the number of samples may miss `promised`.
     chunks : callable
-        Given the first sample that is wanted: the samples from there, in arrays of any length of shape (samples, channels).
+        Given the first sample wanted: the samples from there, in arrays of any length of shape (samples, channels).
     """
 
     path: str | Path
@@ -143,7 +140,7 @@ def quiet() -> Iterator[None]:
 
 
 def by_libsndfile(path: str | Path, content: _Bytes) -> Sound | None:
-    """Open a file by libsndfile; `content` are its bytes. None if libsndfile cannot."""
+    """Open a file with the bytes `content` by libsndfile; None if that cannot."""
     import soundfile
 
     length, header = sound_length(content), ""

@@ -31,19 +31,14 @@ class Contents:
 
     Attributes
     ----------
-    sound : Sound
-    frames : int
-        Samples that are there.
-    finite : bool
-        All samples are numbers.
+    sound, frames, finite : Sound, int, bool
+        The file; samples that are there; whether all of them are numbers.
     channel : int or None
         The channel to take instead of the mean of all, where they cancel each other.
     full_scale : float
         What samples are divided by.
-    damage : str
-        How much of the recording is missing; "" if none is.
-    remarks : tuple of str
-        What a person should know of how it is read, `damage` among it.
+    damage, remarks : str, tuple of str
+        How much is missing, "" if nothing is; what a person should know of how it is read, `damage` among it.
     """
 
     sound: Sound

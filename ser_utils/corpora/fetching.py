@@ -29,18 +29,17 @@ def fetch(
 ) -> Path:
     """Download a corpus, verify it and unpack it.
 
-    The folder appears whole, with the recordings of the corpus, or not at all. Downloads are kept in
-    `.<folder>-download` beside it until then, so that a second attempt resumes them.
+    The folder appears whole or not at all. Downloads are kept in `.<folder>-download` beside it until then, so that a
+    second attempt resumes them.
 
     Parameters
     ----------
     name : str
         A name in `CORPORA` that has archives.
     folder : str or Path, optional
-        Where to put it; `data/raw/<name>` of the repository by default. A corpus that is there already is left alone.
+        `data/raw/<name>` of the repository by default. A corpus that is there already is left alone.
     source : sequence of str or Path
-        Used instead of downloading, verified in the same way and copied: the archives, a folder that holds them, or a
-        folder of unpacked recordings.
+        Used instead of downloading, verified and copied: the archives, a folder of them, or one of unpacked recordings.
 
     Returns
     -------
@@ -65,10 +64,8 @@ def fetch(
         present = len(audio_files(folder)) if folder.is_dir() else 0
         if present >= known.n_clips:
             return folder
-        raise SerError(
-            f"{folder} exists and holds {present} recordings where {known.title} has {known.n_clips}: "
-            f"move it away, or choose another folder with --dir."
-        )
+        held = f"{folder} exists and holds {present} recordings where {known.title} has {known.n_clips}"
+        raise SerError(f"{held}: move it away, or choose another folder with --dir.")
     downloads = folder.parent / f".{folder.name}-download"
     try:
         downloads.mkdir(parents=True, exist_ok=True)
@@ -77,11 +74,9 @@ def fetch(
     except Timeout:
         raise SerError(f"Another `ser fetch` is working in {downloads}: wait, or choose another --dir.") from None
     except OSError as error:  # no space left, a folder that cannot be written
-        reason = error.strerror or str(error)
-        raise SerError(
-            f"{known.title} could not be stored in {folder.parent}: {reason}; nothing that was there was changed. "
-            f"Make room, or choose another folder with --dir, and run the command again."
-        ) from error
+        failed = f"{known.title} could not be stored in {folder.parent}: {error.strerror or error}"
+        advice = "Make room, or choose another folder with --dir, and run the command again."
+        raise SerError(f"{failed}; nothing that was there was changed. {advice}") from error
     shutil.rmtree(downloads)
     return folder
 
@@ -98,18 +93,17 @@ def _assemble(known: Corpus, folder: Path, downloads: Path, source: list[Path], 
         if unpacked:
             shutil.copytree(unpacked, content, ignore=shutil.ignore_patterns(".*", "__MACOSX"))
         for archive, file in files.items():
-            if archive.name.endswith(".zip"):
-                try:
-                    _unpack(file, content / archive.folder)
-                except zipfile.BadZipFile as error:
-                    if not source:
-                        file.unlink()  # or the next attempt would meet it again
-                    kept = "give a whole one" if source else "it was removed, fetch again to download it anew"
-                    raise SerError(f"{file.name} is not a whole zip archive ({error}): {kept}.") from error
-            else:
+            if archive.optional:
                 shutil.copy(file, content / archive.name)
-        wrong = _difference(known, content)
-        if wrong:
+                continue
+            try:
+                _unpack(file, content / archive.folder)
+            except zipfile.BadZipFile as error:
+                if not source:
+                    file.unlink()  # or the next attempt would meet it again
+                kept = "give a whole one" if source else "it was removed, fetch again to download it anew"
+                raise SerError(f"{file.name} is not a whole zip archive ({error}): {kept}.") from error
+        if wrong := _difference(known, content):
             for file in files.values() if not source else ():
                 file.unlink()
             raise SerError(f"{known.title}: {wrong}. Nothing was kept; see {known.homepage} for a changed download.")
@@ -130,21 +124,18 @@ def _difference(known: Corpus, folder: Path) -> str:
 
 def _given(known: Corpus, source: list[Path]) -> tuple[Path | None, dict[Archive, Path]]:
     """Find a folder of unpacked recordings, or the archives, in what the reader has."""
-    missing = [str(path) for path in source if not path.exists()]
-    if missing:
+    if missing := [str(path) for path in source if not path.exists()]:
         raise SerError(f"--from {missing[0]}: there is no such file or folder.")
     names = {archive.name: archive for archive in known.archives}
     folders = [path for path in source if path.is_dir()]
     files = [path for path in source if path.is_file()]
     files += [folder / name for folder in folders for name in names if (folder / name).is_file()]
-    strangers = [path.name for path in files if path.name not in names]
-    if strangers:
+    if strangers := [path.name for path in files if path.name not in names]:
         raise SerError(f"--from {strangers[0]}: the files of {known.title} are called {', '.join(names)}.")
     if not any(path.suffix == ".zip" for path in files) and len(folders) == 1 and audio_files(folders[0]):
         return folders[0], {}
     found = {names[path.name]: path for path in files}
-    lacking = [name for name, archive in names.items() if archive not in found and not archive.optional]
-    if lacking:
+    if lacking := [name for name, archive in names.items() if archive not in found and not archive.optional]:
         raise SerError(f"--from lacks {', '.join(lacking)} of {known.title}: give all archives, or their folder.")
     for archive, file in found.items():
         _check_hash(known, archive, file)
@@ -155,22 +146,15 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
     """Download one archive, or take it from an earlier attempt; None where an optional one cannot be had."""
     pooch.get_logger().setLevel("WARNING")
     if archive.hash is None and archive.name.endswith(".zip"):
-        warnings.warn(
-            f"{known.title}: no checksum is published for {archive.name}; its recordings are counted"
-            f"{' and their names compared' if known.names_sha256 else ''} instead.",
-            stacklevel=5,
-        )
+        instead = f"its recordings are counted{' and their names compared' if known.names_sha256 else ''} instead"
+        warnings.warn(f"{known.title}: no checksum is published for {archive.name}; {instead}.", stacklevel=5)
     by_hand = f"download it by hand from {known.homepage} and give it with --from"
     reasons = []
+    known_hash = None if archive.copies_differ else archive.hash
+    options = {"fname": archive.name, "path": folder, "downloader": Resuming(archive.name, progress)}
     for url in archive.urls:
         try:
-            file = pooch.retrieve(
-                url,
-                known_hash=None if archive.copies_differ else archive.hash,
-                fname=archive.name,
-                path=folder,
-                downloader=Resuming(archive.name, progress),
-            )
+            file = pooch.retrieve(url, known_hash, **options)
             if archive.copies_differ:
                 _check_hash(known, archive, Path(file))
             return Path(file)
@@ -181,14 +165,12 @@ def _download(known: Corpus, archive: Archive, folder: Path, progress: bool) -> 
     if archive.optional:
         warnings.warn(f"{known.title} comes without {archive.name}: {'; '.join(reasons)}.", stacklevel=5)
         return None
-    raise SerError(
-        f"{known.title}: {archive.name} could not be downloaded ({'; '.join(reasons)}): what has arrived is kept, run the "
-        f"command again to go on, or {by_hand}."
-    )
+    failed = f"{known.title}: {archive.name} could not be downloaded ({'; '.join(reasons)})"
+    raise SerError(f"{failed}: what has arrived is kept, run the command again to go on, or {by_hand}.")
 
 
 def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
-    """Compare a file with its published checksum; where other copies are about, only warn."""
+    """Compare a file with its published checksum; where other copies exist, only warn."""
     if archive.hash is None:
         return
     algorithm, _, expected = archive.hash.partition(":")
@@ -197,18 +179,12 @@ def _check_hash(known: Corpus, archive: Archive, file: Path) -> None:
     if not archive.copies_differ:
         wrong = f"{file.name} does not have the published checksum ({archive.hash})"
         raise SerError(f"{known.title}: {wrong}: get another copy.")
-    warnings.warn(
-        f"{known.title}: {file.name} is not byte for byte the authors' ({archive.hash}); its recordings decide.",
-        stacklevel=6,
-    )
+    said = f"{file.name} is not byte for byte the authors' ({archive.hash}); its recordings decide"
+    warnings.warn(f"{known.title}: {said}.", stacklevel=6)
 
 
 def _unpack(file: Path, folder: Path) -> None:
-    """Unpack a zip file into a folder, without a single top folder (`nEMO-<commit>/`); unsafe entries are refused.
-
-    SerError if an entry would land elsewhere or the whole is too large, BadZipFile if the archive is damaged or is
-    none.
-    """
+    """Unpack a zip file, without a single top folder (`nEMO-<commit>/`); BadZipFile if it is damaged."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,35 +14,8 @@ from ser_utils import COLUMN_NAMES, EMOTIONS, SerError
 from ser_utils.corpora.spelling import cleaned, skeleton
 from ser_utils.corpora.text_tables import decoded
 
-# Codes of CREMA-D, IEMOCAP, TESS and MELD, and words in English, German, Polish, Turkish, Persian and Urdu. IEMOCAP's
-# excitement counts as happiness, as is usual on that corpus. Case, accents, blanks and look-alike letters do not matter.
-_WORDS = {
-    "anger": "anger angry ang rage mad Wut wütend Ärger verärgert Zorn zornig złość zły złościć gniew öfke öfkeli kızgın "
-    "kızgınlık sinirli خشم خشمگین عصبانی عصبانیت غصہ غصے ناراض",
-    "boredom": "boredom bored bor Langeweile gelangweilt nuda znudzenie znudzony sıkılma sıkılmış can_sıkıntısı کسالت "
-    "بی_حوصلگی بی_حوصله ملال بوریت بیزاری",
-    "calm": "calm calmness Ruhe ruhig gelassen spokój spokojny sakin sakinlik huzurlu آرام آرامش پرسکون سکون",
-    "disgust": "disgust disgusted dis disg Ekel angeekelt wstręt obrzydzenie odraza tiksinti tiksinme iğrenme انزجار تنفر "
-    "نفرت چندش گھن کراہت",
-    "fear": "fear fearful fea afraid scared anxiety anxious Angst ängstlich Furcht strach lęk korku korkmuş korkulu ترس "
-    "ترسیده وحشت خوف ڈر",
-    "happiness": "happiness happy hap joy joyful exc excited excitement Freude fröhlich glücklich radość radosny szczęście "
-    "szczęśliwy mutlu mutluluk sevinç neşe neşeli شادی شاد خوشحال خوشحالی خوشی خوش",
-    "neutral": "neutral neu neutrality normal neutralny neutralność neutralna nötr tarafsız خنثی عادی بی_طرف معمولی نیوٹرل "
-    "غیرجانبدار",
-    "sadness": "sadness sad Trauer traurig Traurigkeit smutek smutny smutna üzgün üzüntü hüzün mutsuz غم غمگین ناراحت ناراحتی "
-    "اندوه اداس اداسی دکھ دکھی",
-    "surprise": "surprise surprised sur surp ps pleasant_surprise pleasant_surprised Überraschung überrascht Erstaunen "
-    "zaskoczenie zaskoczony zdziwienie zdziwiony şaşkın şaşkınlık şaşırmış sürpriz تعجب متعجب شگفتی حیرت حیرانی حیران",
-}
-# Letters and numbers mean something in a set only: F is fear in ShEMO and Freude in EMO-DB.
-_SETS = {
-    "EMO-DB": {"w": "anger", "l": "boredom", "e": "disgust", "a": "fear", "f": "happiness", "t": "sadness", "n": "neutral"},
-    "ShEMO": {"a": "anger", "h": "happiness", "s": "sadness", "w": "surprise", "f": "fear", "n": "neutral"},
-    "SAVEE": {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise"},
-    "RAVDESS": {"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness", "05": "anger", "06": "fear",
-                "07": "disgust", "08": "surprise"},
-}  # fmt: skip
+#: Words for emotions, sets of codes, and names of columns.
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 _HEADS = {"label", "labels", "name", "from", "code", "original", "class"}
 
 
@@ -51,7 +25,7 @@ def _key(label: str) -> str:
     return "".join(letter for letter in plain if letter not in " _-'’.")
 
 
-_EMOTION_OF = {_key(word): emotion for emotion, words in _WORDS.items() for word in words.split()}
+_EMOTION_OF = {_key(word): emotion for emotion, words in WORDS["emotions"].items() for word in words.split()}
 
 
 def canonical_emotion(name: str) -> str | None:
@@ -64,27 +38,10 @@ def canonical_emotion(name: str) -> str | None:
 
 
 def translate(labels: Iterable[str], own: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Find the emotion that each label of a corpus stands for.
+    """Find the emotion that each label of a corpus stands for; `own`, from `label_map`, wins.
 
-    Parameters
-    ----------
-    labels : iterable of str
-        The labels of all clips, none of them empty.
-    own : mapping of str to str
-        The reader's own map, which wins; from `label_map`.
-
-    Returns
-    -------
-    dict
-        Label → canonical emotion; a label that stands for none is a class of its own, in lower case; "" leaves the clip
-        out.
-    list of str
-        What was mapped and what not, for people.
-
-    Raises
-    ------
-    SerError
-        If a class would be called like a column of a table.
+    Returns label → emotion, and notes for people. A label that stands for no canonical emotion is a class of its own, in
+    lower case; "" leaves the clip out. Raises SerError if a class would be called like a column of a table.
     """
     counts = Counter(labels)
     given = {_key(label): emotion for label, emotion in own.items()}
@@ -113,7 +70,7 @@ def translate(labels: Iterable[str], own: Mapping[str, str]) -> tuple[dict[str, 
 def _code_set(labels: set[str]) -> tuple[dict[str, str], str]:
     """The one set of codes that these labels come from, if they are codes; and what to say of it."""
     codes = {cleaned(label).lower() for label in labels}
-    known = {name: codes_of for name, codes_of in _SETS.items() if codes and codes <= set(codes_of)}
+    known = {name: codes_of for name, codes_of in WORDS["codes"].items() if codes and codes <= set(codes_of)}
     meanings = {tuple(codes_of[code] for code in sorted(codes)) for codes_of in known.values()}
     if len(meanings) == 1:
         return next(iter(known.values())), f"labels are read as the codes of {' and '.join(known)}"
@@ -129,11 +86,7 @@ def label_map(labels: Mapping[str, str | None] | str | Path) -> dict[str, str]:
     """Read a map of labels: a mapping, or the path of a text table with two columns, the label and what it stands for.
 
     An emotion that is empty or None leaves the clips of that label out. Names of emotions may be any that are known.
-
-    Raises
-    ------
-    SerError
-        If there is no such file, or a line has more or fewer than two fields.
+    Raises SerError if there is no such file, or a line does not have two fields.
     """
     if isinstance(labels, Mapping):
         pairs = [(str(label), emotion or "") for label, emotion in labels.items()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ser_utils import EMOTIONS, SerError, listed
 from ser_utils.corpora import places
-from ser_utils.corpora.labels import canonical_emotion, translate
+from ser_utils.corpora.labels import WORDS, canonical_emotion, translate
 from ser_utils.corpora.parsers import gender_of
 from ser_utils.corpora.spelling import cleaned, skeleton
 from ser_utils.corpora.stretches import MISSING, at, seconds
@@ -22,40 +22,20 @@ if TYPE_CHECKING:
 
 #: Columns that a list must have.
 NEEDED = ("path", "emotion", "speaker")
-_SYNONYMS = {
-    "path": "file filename file_name filepath file_path wav wav_file wav_path wavfile audio audio_file audio_filepath "
-    "audio_path audiofile sound sound_file recording fname",
-    "emotion": "label labels emotion_label emotions emo class category target",
-    "speaker": "speaker_id speakerid speaker_name spk spk_id spkid actor actor_id actorid subject subject_id participant "
-    "participant_id talker talker_id",
-    "clip": "clip_id",
-    "gender": "sex",
-    "text": "transcript transcription sentence utterance",
-    "start": "start_time starttime start_s start_sec start_seconds begin begin_time tmin xmin onset",
-    "end": "end_time endtime end_s end_sec end_seconds stop stop_time tmax xmax",
-}
 #: Other names of the columns of a list → the names that they have here.
-SYNONYMS = {name: column for column, names in _SYNONYMS.items() for name in names.split()}
+SYNONYMS = {name: column for column, names in WORDS["columns"].items() for name in names.split()}
 # Columns that may mark stretches, in a unit or form that is not known.
 _POSITION = re.compile(r"(start|end|begin|stop|onset|offset)(_.*)?")
 
 
 def parse_list(table: Path, labels: Mapping[str, str]) -> tuple[list[dict], list[tuple[str, str]], list[str]]:
-    """Parse a list of recordings; returns rows and skipped files as every parser in `PARSERS`, and what to say of it.
+    """Parse a list of recordings; returns rows and skipped files as `parsers.parse`, and what to say of it.
 
-    Parameters
-    ----------
-    table : Path
-        A text table with the columns `path` (relative to the table's folder), `emotion`, `speaker`, and optionally
-        `clip`, `gender`, `text`, `start`, `end`; or their synonyms. `votes_<emotion>` or `rater_1`, … may take the place
-        of `emotion`.
-    labels : mapping of str to str
-        What labels stand for, beside the usual ones; "" leaves their clips out.
+    The table has the columns `path` (relative to its folder), `emotion`, `speaker`, and optionally `clip`, `gender`, `text`,
+    `start`, `end`; or their synonyms. `votes_<emotion>` or `rater_1`, … may take the place of `emotion`. `labels` says what
+    labels stand for, beside the usual ones; "" leaves their clips out.
 
-    Raises
-    ------
-    SerError
-        If the table, a column or a recording is missing, or an emotion or a speaker is empty.
+    Raises SerError if the table, a column or a recording is missing, or an emotion or a speaker is empty.
     """
     if not table.is_file():
         raise SerError(f"No file {table}: check the path of the table.")
@@ -117,8 +97,7 @@ def rows_of(
         row["clip"] = entry.get("clip", "").strip() or stem
         rows.append({**row, "gender": gender_of(entry.get("gender", "")), "text": entry.get("text") or None})
     genders = {cleaned(entry.get("gender", "")) for entry in entries}
-    unknown = sorted(word for word in genders if not gender_of(word) and skeleton(word) not in MISSING)
-    if unknown:
+    if unknown := sorted(word for word in genders if not gender_of(word) and skeleton(word) not in MISSING):
         said = [*said, f"genders other than female and male are left empty: {listed(map(repr, unknown))}"]
     return rows, said
 

@@ -24,6 +24,7 @@ _ENDINGS = AUDIO_ENDINGS + FOREIGN_ENDINGS
 SHEMO_JSON = {"shemo_json": "shemo.json", "modified": "modified_shemo.json"}
 SHEMO_HOME = "https://github.com/pariajm/sharif-emotional-speech-dataset"
 
+_STRANGER = "not a name of this corpus"
 _SHEMO_CODES = {"A": "anger", "H": "happiness", "S": "sadness", "W": "surprise", "F": "fear", "N": "neutral"}
 
 
@@ -46,8 +47,7 @@ def audio_files(folder: Path) -> list[Path]:
     foreign = [] if has_pyav() else [path for path in found if path.suffix.lower() in FOREIGN_ENDINGS]
     if foreign:
         kinds = ", ".join(sorted({path.suffix.lower() for path in foreign}))
-        count = "1 file of a kind" if len(foreign) == 1 else f"{len(foreign)} files of kinds"
-        were = "was" if len(foreign) == 1 else "were"
+        count, were = ("1 file of a kind", "was") if len(foreign) == 1 else (f"{len(foreign)} files of kinds", "were")
         advice = f"`pip install -e '.[formats]'`, or convert: `{conversion(foreign[0])}`"
         warnings.warn(f"{folder}: {count} that cannot be read {were} passed over: {kinds}; {advice}.", stacklevel=2)
     return sorted(set(found) - set(foreign))
@@ -81,31 +81,18 @@ def _matched(folder: Path, pattern: str) -> tuple[list[tuple[Path, re.Match]], l
 
     Folders' names are looked at where the pattern holds a "/".
     """
-    found, others = [], []
     whole = re.compile(rf"(?:.*/)?(?:{pattern})", re.DOTALL)
-    for path in audio_files(folder):
-        match = whole.fullmatch(path.relative_to(folder).with_suffix("").as_posix())
-        if match:
-            found.append((path, match))
-        else:
-            others.append(path)
-    return found, others
-
-
-def _strangers(paths: list[Path]) -> list[tuple[str, str]]:
-    return [(str(path), "not a name of this corpus") for path in paths]
+    matches = {path: whole.fullmatch(path.relative_to(folder).with_suffix("").as_posix()) for path in audio_files(folder)}
+    return [(path, match) for path, match in matches.items() if match], [path for path in matches if not matches[path]]
 
 
 def parse(known: Corpus, folder: Path, labels: str = "filename") -> tuple[list[dict], list[tuple[str, str]]]:
     """Parse a folder of a known corpus: by its card's `names`, or by a parser of its own.
 
-    Returns rows of a clips table without duration and rate, and pairs of path and reason of files that are left out.
+    Returns rows of a clips table without duration and rate, and path and reason of files that are left out. A recording
+    that is there several times is taken once, with a warning.
 
-    A recording that is there several times is taken once; a warning counts the copies, and the files that the card leaves
-    out.
-
-    Raises SerError if a name or a table holds an unknown emotion, something that the corpus comes with is missing, or two
-    recordings have one name.
+    Raises SerError if a name or a table holds an unknown emotion, something is missing, or two recordings have one name.
     """
     if known.names:
         rows, others = _parse_names(known, known.names, folder)
@@ -126,13 +113,12 @@ def _parse_names(known: Corpus, names: Names, folder: Path) -> tuple[list[dict],
             "emotion": _emotion(names.emotion, said["emotion"], path),
             "gender": genders.get(said.get("gender", speaker)), "text": names.text.get(str(text), text),
         })  # fmt: skip
-    kinds = {
-        path: kind for path in others for pattern, kind in names.left_out.items() if re.fullmatch(pattern, path.stem)
-    }
+    left_out = names.left_out.items()
+    kinds = {path: kind for path in others for pattern, kind in left_out if re.fullmatch(pattern, path.stem)}
     if kinds:
         counts = " and ".join(f"{count} of {kind}" for kind, count in Counter(kinds.values()).items())
         warnings.warn(f"{known.title}: files left out that belong to another part of it: {counts}.", stacklevel=4)
-    return rows, _strangers([path for path in others if path not in kinds])
+    return rows, [(str(path), _STRANGER) for path in others if path not in kinds]
 
 
 def _once(known: Corpus, rows: list[dict]) -> list[dict]:
@@ -149,18 +135,13 @@ def _once(known: Corpus, rows: list[dict]) -> list[dict]:
             raise SerError(f"{known.title}: {other} and {path} are two recordings of one name: keep the right one.")
         copies.append(path.name)
     if copies:
-        warnings.warn(
-            f"{known.title}: {len(copies)} copies of recordings that are there already are skipped: {listed(copies)}.",
-            stacklevel=4,
-        )
+        said = f"{len(copies)} copies of recordings that are there already are skipped: {listed(copies)}"
+        warnings.warn(f"{known.title}: {said}.", stacklevel=4)
     return list(kept.values())
 
 
 def shemo_labels(folder: Path) -> dict[str, dict[str, str]]:
-    """Read every set of labels of ShEMO that is there: set → clip → emotion.
-
-    `filename` is from the sound files' names; `shemo_json` and `modified` hold what the JSONs say, also of names that
-    no file has.
+    """Read every set of labels of ShEMO that is there: set → clip → emotion; JSONs also name clips without a file.
 
     Raises SerError if a name or a JSON holds an unknown emotion, or a JSON is damaged.
     """
@@ -198,7 +179,7 @@ def _parse_shemo(folder: Path, labels: str) -> tuple[list[dict], list[tuple[str,
             emotion = _known_emotion(entry.get("emotion"), f"{path.stem} in {wanted}")
         row = {"clip": path.stem, "path": str(path), "speaker": speaker, "emotion": emotion}
         rows.append({**row, "gender": "female" if speaker[0] == "F" else "male", "text": entry.get("transcript")})
-    return rows, _strangers(others) + missing
+    return rows, [(str(path), _STRANGER) for path in others] + missing
 
 
 def _shemo_metadata(folder: Path, names: list[str]) -> dict[str, dict] | None:

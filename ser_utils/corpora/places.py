@@ -17,11 +17,9 @@ Listings = dict[str, dict[str, list[str]]]
 def find(text: str, folder: Path, listings: Listings) -> Path | None:
     """Find the file that a table names; None if there is none.
 
-    A path is taken as it stands if it exists. Else backslashes are separators, `~` is the home folder, and a name may
-    differ in Unicode form, in marks that cannot be seen and in capitals, where only one file fits.
-
-    `text` is as in the table, a relative one begins in `folder`; `listings` holds what is in folders that have been looked
-    at, and is filled.
+    A path is taken as it stands if it exists. Else backslashes are separators, `~` is the home folder, and a name may differ
+    in Unicode form, in invisible marks and in capitals, where only one file fits. A relative path begins in `folder`;
+    `listings` is filled with what is in folders that were looked at.
     """
     path = os.path.abspath(folder / text.strip())
     if os.path.isfile(path):

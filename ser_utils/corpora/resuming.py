@@ -42,8 +42,8 @@ def check_host(url: str) -> None:
 class Resuming:
     """pooch's downloader, resumed and retried.
 
-    What arrives is appended to `<name>.part`; `<name>.part.version` holds the file's version (ETag), and a server that
-    has another version by now sends the file from the start.
+    What arrives is appended to `<name>.part`; a server that has another version by now than `<name>.part.version` (ETag)
+    says sends the file from the start.
     """
 
     def __init__(self, name: str, progress: bool):

@@ -56,12 +56,8 @@ class Length(NamedTuple):
 
     Attributes
     ----------
-    position : int
-        Of the number in the header.
-    form : str
-        How it is written, for `struct`.
-    extra : int
-        What it counts beside the sound.
+    position, form, extra : int, str, int
+        Of the number in the header, how it is written (for `struct`), and what it counts beside the sound.
     stated, there : int
         Bytes of sound by the header, and in the file.
     block : int

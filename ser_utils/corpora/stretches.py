@@ -53,8 +53,7 @@ def seconds(text: str) -> float | None:
 def placed(row: dict, frames: int, rate: int, table: object) -> dict:
     """Give a row of a list its `duration` and, where it is a stretch, `start` and `end` in whole samples [s].
 
-    The file has `frames` samples at `rate` Hz; `table` is what the list is called in messages. Raises SerError if the
-    stretch is empty or reversed, or lies beyond the file.
+    The file has `frames` samples at `rate` Hz. Raises SerError if the stretch is empty, reversed, or beyond the file.
     """
     if "start" not in row:
         return row | {"duration": frames / rate}
@@ -73,10 +72,7 @@ def placed(row: dict, frames: int, rate: int, table: object) -> dict:
 
 
 def refuse_shared_sound(rows: list[dict], table: object) -> None:
-    """Refuse two rows of a list with the same sound, in one file or in an exact copy of it.
-
-    Raises SerError if two stretches overlap, or two rows with the same sound differ in emotion or speaker.
-    """
+    """Raise SerError if two stretches of a file or of its exact copies overlap, or differ in emotion or speaker."""
     copy_of, last = _copies({row["path"] for row in rows}), ("", 0.0, 0.0, -1)
     spans = [(copy_of.get(row["path"], row["path"]), row.get("start", 0.0), row["duration"], i) for i, row in enumerate(rows)]
     for file, start, duration, i in sorted(spans):

@@ -52,21 +52,19 @@ def load(
         Folder of the recordings; `data/demo` or `data/raw/<name>` of the repository by default; not with a table.
     labels : mapping of str to str, path, or {"filename", "shemo_json", "modified"}
         A map from labels to the emotions that they stand for (None leaves clips out), or the path of a table of two
-        columns that holds one. ShEMO has three sets of labels: those of the file names, of `shemo.json`, or of
-        `modified_shemo.json`, a file in the folder, in `shemo_metadata` beside it, or beside it.
-    strict : bool
-        Raise instead of warn when a recording cannot be used.
-    decode : bool
-        Decode every recording instead of trusting its header: finds damaged files and the true durations.
+        columns that holds one; or a set of ShEMO's labels: of the file names, `shemo.json` or `modified_shemo.json`, a file
+        in the folder, in `shemo_metadata` beside it, or beside it.
+    strict, decode : bool
+        Raise instead of warn when a recording cannot be used; decode every recording instead of trusting its header,
+        which finds damaged files and the true durations.
 
     Returns
     -------
     DataFrame
         Columns `clip` (unique), `path`, for stretches `start` and `end` [s], `speaker`, `emotion` (canonical, or a
-        corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s] and `sample_rate` [Hz, as
-        stored], of voted clips `votes_<emotion>` (numbers of votes), sorted by clip. `attrs["skipped"]` lists the paths
-        left out, `attrs["remarks"]` says why, and what is odd in other ones, `attrs["corpus"]` holds the label,
-        `attrs["notes"]` lines on how a table was read.
+        corpus's own), `gender` ("female", "male" or None), `text` (or None), `duration` [s], `sample_rate` [Hz, as stored]
+        and numbers of votes, sorted by clip. `attrs["skipped"]` lists the paths left out, `attrs["remarks"]` says why, and
+        what is odd in other ones, `attrs["corpus"]` holds the label, `attrs["notes"]` lines on how a table was read.
 
     Raises
     ------
@@ -75,8 +73,7 @@ def load(
 
     Examples
     --------
-    >>> clips = load("demo")
-    >>> sorted(set(clips["emotion"]))
+    >>> sorted(set(load("demo")["emotion"]))
     ['anger', 'fear', 'happiness', 'neutral', 'sadness', 'surprise']
     """
     known = card(corpus)
@@ -107,8 +104,8 @@ def clips_of(
 ) -> pd.DataFrame:  # fmt: skip
     """Open the recordings of a parser's rows, and make the clips table that `load` returns; `strict`, `decode` as there.
 
-    `rows` of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files that are
-    left out already, `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
+    Rows of a list have its `line`, and are compared with each other; `skipped` holds path and reason of files left out,
+    `name` and `source` say what the corpus is called and where it is, `expected` what it should hold.
 
     Raises SerError if no recording can be read, some cannot and `strict` is set, or the table is unusable.
     """
@@ -133,8 +130,7 @@ def clips_of(
         if strict:
             raise SerError(f"{message} Remove them, or run without strict.")
         warnings.warn(message, stacklevel=3)
-    odd = {path: remarks for path, (*_, remarks, _) in looked.items() if remarks}
-    if odd:
+    if odd := {path: remarks for path, (*_, remarks, _) in looked.items() if remarks}:
         named = listed(f"{Path(path).name} ({remarks})" for path, remarks in odd.items())
         message = f"{len(odd)} of {len(looked)} recordings are not as they should be: {named}."
         if strict and any(damage for *_, damage in looked.values()):
@@ -169,8 +165,7 @@ def label_sets(corpus: str | Path, data: str | Path | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        One row per clip that any set names (index: clip), one column per set (`filename`, `shemo_json`, `modified`);
-        missing where a set does not name the clip.
+        One row per clip (index), one column per set (`filename`, `shemo_json`, `modified`), missing where it has no label.
 
     Raises
     ------
@@ -284,10 +279,8 @@ def draw_quiz(clips: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame
     ----------
     clips : DataFrame
         A clips table.
-    count : int
-        Number of clips to draw; fewer are returned where there are not so many.
-    seed : int
-        The same seed draws the same clips in the same order.
+    count, seed : int
+        Clips to draw, fewer where there are not so many; the same seed draws the same clips in the same order.
 
     Returns
     -------

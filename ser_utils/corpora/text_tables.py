@@ -34,35 +34,15 @@ def read_table(
     table: Path, needed: Sequence[str], synonyms: Mapping[str, str] | None = None, *,
     fits: Callable[[pd.DataFrame], int] = len, instead: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
-    """Read a text table of any usual form.
+    """Read a text table of any usual form: one row of texts per line, with its number as index; and notes for people.
 
     Separators are commas, semicolons, tabs or bars, or what a first line `sep=…` says; the encoding is UTF-8, UTF-16 or a
     Windows code page. Lines before the header that are empty or begin with # are passed over, and so are empty rows.
 
-    Parameters
-    ----------
-    table : Path
-        The file.
-    needed : sequence of str
-        Columns that it must have.
-    synonyms : mapping of str to str, optional
-        Other names of columns, lower case with underscores, and what they stand for; capitals do not count.
-    fits : callable
-        Of several possible code pages the one is taken whose table (a DataFrame) gets the highest number.
-    instead : mapping of str to str, optional
-        A needed column → a pattern; where a column matches it the needed one may lack.
+    `needed` columns must be there, under their names or the lower-case `synonyms`; one may lack where a column matches its
+    pattern in `instead`. Of several code pages the one is taken whose table gets the highest number by `fits`.
 
-    Returns
-    -------
-    DataFrame
-        Texts as they stand in the file, one row per line, with the number of the line as index.
-    list of str
-        What a person should know of how it was read.
-
-    Raises
-    ------
-    SerError
-        If the file is no table, lacks a column or has it twice, or a line has more or fewer fields than the header.
+    Raises SerError if the file is no table, lacks a column or has it twice, or a line and the header differ in fields.
     """
     content = table.read_bytes()
     for mark, kind in _OTHER_FILES.items():

@@ -20,28 +20,11 @@ VOTES = r"votes_.+|(rater|annotator|coder)_?(\d+|[a-z])"
 
 
 def votes_of(frame: pd.DataFrame, table: object, labels: Mapping[str, str]) -> tuple[pd.DataFrame | None, list[str]]:
-    """Count the votes for each emotion.
+    """Count the votes for each emotion in a list of texts, with lines as index; `table` is its name in messages.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Texts of a list, with lines as index; columns `votes_<emotion>`, or `rater_1`, `rater_2`, … with labels.
-    table : object
-        What the list is called in messages.
-    labels : mapping of str to str
-        As for `translate`; votes for a label that is left out do not count, and neither does an empty field.
-
-    Returns
-    -------
-    DataFrame or None
-        One row per line, one column per emotion; None if the list holds no votes.
-    list of str
-        What was mapped, for people.
-
-    Raises
-    ------
-    SerError
-        If a number of votes is none, or the list holds votes of both kinds or no vote.
+    Columns are `votes_<emotion>`, or `rater_1`, `rater_2`, … with labels; labels that `labels` leaves out and empty fields
+    do not count. Returns one row per line and one column per emotion, None without votes; and notes for people. Raises
+    SerError if a number of votes is none, or the list holds votes of both kinds or no vote.
     """
     import pandas as pd
 

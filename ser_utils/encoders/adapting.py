@@ -34,8 +34,8 @@ class _LowRank(nn.Module):
 class Layers(nn.Module):
     """Transformer layers `first + 1` to `last` of an encoder: `(n, frames, dims)` → the same shape.
 
-    A copy with weights of its own, so the encoder does not change when it is trained. The input is what
-    `Encoder.encode` gives for layer `first`; without layers in between (`first == last`) it is returned.
+    A copy with weights of its own, whose input is what `Encoder.encode` gives for layer `first`; without layers in between
+    (`first == last`) it is returned.
 
     Parameters
     ----------
@@ -91,17 +91,13 @@ def save_adapted(
 
     Parameters
     ----------
-    encoder : Encoder
-        The one that `layers` was made of.
-    layers : Layers
-        Merged.
+    encoder, layers : Encoder, Layers
+        Merged layers, and the encoder that they were made of.
     folder : path
         `load` and transformers read it. An earlier one is replaced when everything is written.
-    head : nn.Module, optional
-        A linear classifier on the mean over frames, with the parts `project`, `classify` and, where
-        `normalised_at_end`, `normalise`: the folder then holds an `AutoModelForAudioClassification`.
-    labels : sequence of str
-        Classes of the head's outputs.
+    head, labels : nn.Module, sequence of str, optional
+        A linear classifier on the mean over frames, with the parts `project`, `classify` and, where `normalised_at_end`,
+        `normalise`, and its classes: the folder then holds an `AutoModelForAudioClassification`.
 
     Returns
     -------

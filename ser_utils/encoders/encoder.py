@@ -1,7 +1,7 @@
 """Self-supervised speech encoders: waveforms in, frames of chosen layers out.
 
-wav2vec 2.0 and its kin through transformers (`FAMILIES`), frozen. All of them see 25 ms of signal every 20 ms through a
-stack of strided convolutions, then transformer layers.
+wav2vec 2.0 and its kin (`FAMILIES`) through transformers, frozen: 25 ms of signal every 20 ms through a stack of strided
+convolutions, then transformer layers.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ class Encoder:
         Hash of weights, configuration and preprocessing: equal fingerprints mean equal frames.
     dims, n_layers : int
         Length of a frame's vector; transformer layers. Layer 0 is the input of the first one, layer k the output of the
-        k-th, so there are `n_layers + 1` to choose from. As in transformers, a final layer norm is not part of the last
-        layer.
+        k-th, as in transformers without the final layer norm.
     recommended_layer : int
         The layer to use when none is asked for: `layer` of the `training.json` beside the weights, else the middle.
     batch_seconds : float
@@ -114,7 +113,7 @@ class Encoder:
         waveforms : ndarray, shape=(batch, samples), float32
             At 16 kHz.
         layers : sequence of int, optional
-            0 to `n_layers`, in the order wanted; the recommended one when left out.
+            0 to `n_layers`, in the order wanted; by default the recommended one.
 
         Returns
         -------

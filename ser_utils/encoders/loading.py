@@ -60,10 +60,7 @@ def load(name: str, *, device: str | None = None, precision: str = "fp32") -> En
 
 
 def plain(name: str) -> tuple[Path, PretrainedConfig, FeatureExtractionMixin, PreTrainedModel]:
-    """Return the folder of an encoder, its settings, and its model as transformers makes it.
-
-    Raises SerError as `load` does.
-    """
+    """Return the folder of an encoder, its settings, and its model as transformers makes it; raises SerError as `load`."""
     from transformers import AutoModel
 
     bare, seed, started = split_control(name)
@@ -87,27 +84,16 @@ def plain(name: str) -> tuple[Path, PretrainedConfig, FeatureExtractionMixin, Pr
             missing = sorted(set(found["missing_keys"]) - _UNUSED)
             if missing or found["mismatched_keys"]:
                 missing = missing or [str(key) for key, *_ in found["mismatched_keys"]]
-                raise SerError(
-                    f"the weights in {folder} do not fit its config.json: {len(missing)} arrays are missing or of "
-                    f"another shape, {missing[0]} among them; download or save the model again."
-                )
+                lacking = f"{len(missing)} arrays are missing or of another shape, {missing[0]} among them"
+                advice = "download or save the model again"
+                raise SerError(f"the weights in {folder} do not fit its config.json: {lacking}; {advice}.")
     return folder, config, extractor, model
 
 
 def find(name: str, *, weights: bool = True) -> Path:
-    """Return the folder that holds an encoder, from the hub if need be.
+    """Return the folder that holds an encoder, from the hub if need be; without `weights`, settings are enough.
 
-    Parameters
-    ----------
-    name : str
-        As for `load`, without "-start" or "-random".
-    weights : bool
-        False: the settings are enough.
-
-    Raises
-    ------
-    SerError
-        If there is no such folder, and no such model that can be had from the hub.
+    Raises SerError if there is no such folder, and no such model that can be had from the hub.
     """
     shipped, folder = WEIGHTS / name, Path(name).expanduser()
     if "/" not in name and (shipped / "config.json").is_file():

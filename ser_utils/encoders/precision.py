@@ -40,10 +40,10 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 
 class AlongWidth(torch.nn.Module):
-    """A `Conv1d` of stride 1 over frames as a convolution of images of height 1.
+    """A `Conv1d` of stride 1 over frames as a convolution of images of height 1, in half the time.
 
-    Frames are contiguous in memory, so they are images with channels last, as the library's grouped convolution wants
-    them: half the time of `Conv1d`, which first copies them into that order.
+    Frames are contiguous in memory, as the library's grouped convolution wants images with channels last; `Conv1d` copies
+    them into that order first.
     """
 
     def __init__(self, conv: torch.nn.Conv1d):
@@ -63,8 +63,8 @@ class AlongWidth(torch.nn.Module):
 class InPieces(torch.nn.Module):
     """The convolutions at an encoder's input, for a few waveforms at a time.
 
-    The output of the first one is the largest array of all, larger than the processor's cache for a few seconds of
-    audio, and memory bandwidth is shared by all cores. The transformer layers behind are faster with more at once.
+    The output of the first one is the largest array of all, larger than the processor's cache for a few seconds of audio.
+    The transformer layers behind are faster with more at once.
     """
 
     def __init__(self, convolutions: torch.nn.Module, config: PretrainedConfig):

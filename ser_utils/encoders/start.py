@@ -28,10 +28,7 @@ def split_control(name: str) -> tuple[str, int | None, bool]:
 
 
 def beginning(folder: Path, name: str) -> dict:
-    """What `begin` needs, from `training.json`.
-
-    Raises SerError if the folder holds no such file.
-    """
+    """What `begin` needs, from `training.json`; raises SerError if the folder holds no such file."""
     try:
         facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         return {"seed": int(facts["seed"]), "filters": bool(facts["recipe"]["filters"])}
@@ -45,14 +42,7 @@ def beginning(folder: Path, name: str) -> dict:
 def begin(config: PretrainedConfig, *, seed: int, filters: bool = True) -> PreTrainedModel:
     """Make an encoder as it is before its first update: of the same settings and seed, always the same.
 
-    Parameters
-    ----------
-    config : PretrainedConfig
-        Architecture.
-    seed : int
-        Of the random weights; the caller's random state stays as it is.
-    filters : bool
-        Make the first convolution a bank of filters; see `start_filters`.
+    With `filters` its first convolution is a bank of filters; see `start_filters`. The caller's random state stays.
     """
     from transformers import AutoModel
 

@@ -1,8 +1,7 @@
 """Run independent jobs with joblib: on this machine, or on a Dask cluster where one is named.
 
-`ser run --scheduler ADDRESS` names it, or the environment variable `SER_SCHEDULER`, through which the address reaches
-the notebooks' kernels; it changes no result and is no parameter of theirs. Workers see the same files under the same
-paths.
+`ser run --scheduler ADDRESS` names it, through the environment variable `SER_SCHEDULER`, which reaches the notebooks'
+kernels; it changes no result. Workers see the same files under the same paths.
 """
 
 from __future__ import annotations
@@ -49,10 +48,7 @@ def named() -> str:
 def connect(address: str) -> Client:
     """Connect to a scheduler that has workers.
 
-    Raises
-    ------
-    SerError
-        If Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
+    Raises SerError if Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
     """
     try:
         from distributed import Client
@@ -61,17 +57,14 @@ def connect(address: str) -> Client:
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError):  # nobody there; no address
-        raise SerError(
-            f"no Dask scheduler answers at {address}: start one with `dask scheduler` and give the address that it "
-            "prints, such as tcp://192.168.0.1:8786, or leave the scheduler out"
-        ) from None
+        advice = "give the address that it prints, such as tcp://192.168.0.1:8786, or leave the scheduler out"
+        raise SerError(f"no Dask scheduler answers at {address}: start one with `dask scheduler` and {advice}") from None
     try:
         client.wait_for_workers(1, timeout=TIMEOUT)
     except TimeoutError:
         client.close()
-        raise SerError(
-            f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`"
-        ) from None
+        advice = f"start some with `dask worker {address} --nthreads 1`"
+        raise SerError(f"the scheduler at {address} has no workers: {advice}") from None
     return client
 
 
@@ -83,17 +76,14 @@ def run(jobs: Iterable[Callable], *shared: np.ndarray, n_jobs: int | None = None
     jobs : iterable of callable
         Taken from the iterable as they are handed out.
     *shared : ndarray
-        Arguments of every job. A memory-mapped file is opened by each process; another array is copied to every
-        worker of a cluster once, so that it is not lost with one of them.
+        Arguments of every job. A memory-mapped file is opened by each process; another array is copied to every worker.
     n_jobs : int, optional
-        Processes on this machine. When left out, as many threads as torch may use, at most 16. A cluster uses all of
-        its workers.
+        Processes on this machine; by default as many threads as torch may use, at most 16. A cluster uses all its workers.
 
     Yields
     ------
     object
-        The result of a job. A worker that is lost right after a job takes the result along, and the job runs again:
-        what must not be computed twice writes a file (see `store`).
+        The result of a job. A worker that is lost right after a job takes the result along, and the job runs again.
 
     Raises
     ------
@@ -163,9 +153,8 @@ def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
     from joblib import parallel_config
 
     if code != code_hash():  # what it computes would be filed under an address that stands for other code
-        raise SerError(
-            f"{__file__} on {platform.node()} is not the code of this run: update it, and restart the workers"
-        )
+        advice = "update it, and restart the workers"
+        raise SerError(f"{__file__} on {platform.node()} is not the code of this run: {advice}")
     arrays = [pickle.loads(value)() if isinstance(value, bytes) else value for value in shared]
     # Sequential: joblib offers a job the whole cluster, where its parts would wait for workers that wait for this lock.
     with _ONE_AT_A_TIME, one_thread(), parallel_config("sequential"):
@@ -176,7 +165,7 @@ def _on_worker(code: str, job: bytes, *shared: Any) -> Any:
 def one_thread():
     """Limit BLAS, OpenMP and torch to one thread, so that no digit of a sum depends on the number of jobs.
 
-    It is quicker, too: on two busy cores, a model call that shares them took three times as long as one core alone.
+    It is quicker, too: on two busy cores, a model call that shares them took three times as long as on one core alone.
     """
     from threadpoolctl import threadpool_limits
 

@@ -28,32 +28,24 @@ MEL_BANDS = 64
 
 
 def extract(
-    clips: pd.DataFrame,
-    segments: pd.DataFrame,
-    encoder: Encoder,
-    *,
-    layers: Sequence[int] | int | None = None,
-    bins: int | None = None,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> np.memmap:
+    clips: pd.DataFrame, segments: pd.DataFrame, encoder: Encoder, *, layers: Sequence[int] | int | None = None,
+    bins: int | None = None, cache: str | Path | None = None, progress: bool = True,
+) -> np.memmap:  # fmt: skip
     """Encode every segment by itself.
 
     Parameters
     ----------
-    clips : DataFrame
-        A clips table that holds every clip of `segments`.
-    segments : DataFrame
-        A segments table.
+    clips, segments : DataFrame
+        A segments table, and a clips table that holds every clip of it.
     encoder : Encoder
         See `encoders.load`.
     layers : sequence of int, optional
-        The encoder's recommended layer when left out.
+        The encoder's recommended layer by default.
     bins : int, optional
-        Average the frames of a segment into this number of equal bins. When left out, segments of one length keep their
+        Average the frames of a segment into this number of equal bins. By default, segments of one length keep their
         frames, and segments of different lengths (whole clips) get `WHOLE_CLIP_BINS`.
     cache : path, optional
-        Folder of the arrays; `data/interim/features` of the repository when left out.
+        Folder of the arrays; `data/interim/features` of the repository by default.
     progress : bool
         Show a progress bar, in seconds of audio.
 
@@ -97,14 +89,9 @@ def _frames(
 
 
 def crop_from_whole(
-    clips: pd.DataFrame,
-    segments: pd.DataFrame,
-    encoder: Encoder,
-    *,
-    layers: Sequence[int] | int | None = None,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> np.memmap:
+    clips: pd.DataFrame, segments: pd.DataFrame, encoder: Encoder, *, layers: Sequence[int] | int | None = None,
+    cache: str | Path | None = None, progress: bool = True,
+) -> np.memmap:  # fmt: skip
     """Cut the frames of segments out of their whole clip's frames.
 
     **This leaks.** Through the encoder's attention every frame depends on the whole clip, and so on what lies outside of
@@ -113,7 +100,7 @@ def crop_from_whole(
     Parameters
     ----------
     clips, segments, encoder, layers, cache, progress
-        As for `extract`; the segments have one length. A clip shorter than a segment is repeated first, as there.
+        As for `extract`; the segments have one length.
 
     Returns
     -------
@@ -216,24 +203,17 @@ def _mel_filter():
 
 
 def functionals(
-    clips: pd.DataFrame,
-    segments: pd.DataFrame,
-    *,
-    n_jobs: int = 2,
-    cache: str | Path | None = None,
-    progress: bool = True,
+    clips: pd.DataFrame, segments: pd.DataFrame, *, n_jobs: int = 2, cache: str | Path | None = None, progress: bool = True
 ) -> np.memmap:
     """Compute the eGeMAPSv02 functionals of every segment with openSMILE (Eyben et al. 2016).
 
-    A segment shorter than half a second is repeated up to that length, since openSMILE needs some frames. Functionals
-    that are not defined, such as those of voiced stretches in silence, are 0; infinite ones become the largest float32.
+    A segment shorter than half a second is repeated, since openSMILE needs some frames. Functionals that are not defined,
+    such as those of voiced stretches in silence, are 0; infinite ones become the largest float32.
 
     Parameters
     ----------
-    clips, segments, cache, progress
-        As for `extract`.
-    n_jobs : int
-        Processes.
+    clips, segments, n_jobs, cache, progress
+        As for `extract`; `n_jobs` are processes.
 
     Returns
     -------
@@ -269,8 +249,7 @@ def _samples(segments: pd.DataFrame) -> np.ndarray:
     """Length of each segment in samples, as `audio.read_segments` cuts it."""
     if len(segments) == 0:
         raise SerError("there are no segments to compute features of.")
-    start, end, padding = (segments[name].to_numpy(float) for name in ("start", "end", "padding"))
-    return np.maximum(1, ((end - start) / (1 - padding) * audio.SAMPLE_RATE + 0.5 + 1e-4).astype(int))
+    return audio.segment_samples(segments)
 
 
 def _to_bins(frames: np.ndarray, bins: int | None) -> np.ndarray:

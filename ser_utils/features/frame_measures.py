@@ -12,6 +12,7 @@ from ser_utils import audio
 STRIDE = 320
 RATE = audio.SAMPLE_RATE
 MELS, MFCCS = 20, 13
+_BLOCK = 4096  # frames computed at a time
 _CENTRE = 280  # middle of the 560 samples that frame 0 of wav2vec2-nano depends on
 
 
@@ -22,10 +23,8 @@ def f0_contour(signal: np.ndarray, sample_rate: int) -> pd.DataFrame:
 
     Parameters
     ----------
-    signal : array, shape (samples,)
-        Waveform.
-    sample_rate : int
-        In Hz.
+    signal, sample_rate : array of shape (samples,), int
+        Waveform, and its rate in Hz.
 
     Returns
     -------
@@ -45,7 +44,7 @@ def f0_contour(signal: np.ndarray, sample_rate: int) -> pd.DataFrame:
     return pd.DataFrame({"time": time[inside], "f0": f0[inside]})
 
 
-def measure_frames(samples: np.ndarray, *, block: int = 4096, progress: bool = False) -> dict[str, np.ndarray]:
+def measure_frames(samples: np.ndarray, *, progress: bool = False) -> dict[str, np.ndarray]:
     """Measure every 20-ms frame of a waveform.
 
     F0 is the largest peak of the normalised autocorrelation (Boersma 1993) between 60 and 500 Hz, with a small
@@ -55,8 +54,6 @@ def measure_frames(samples: np.ndarray, *, block: int = 4096, progress: bool = F
     ----------
     samples : ndarray, shape=(samples,), int16
         At 16 kHz; may be memory-mapped.
-    block : int
-        Frames computed at a time.
     progress : bool
         Show a progress bar.
 
@@ -76,8 +73,8 @@ def measure_frames(samples: np.ndarray, *, block: int = 4096, progress: bool = F
     count = samples.size // STRIDE
     left, right = 512, 1024
     result = []
-    for first in tqdm(range(0, count, block), desc="measure", unit="block", disable=not progress):
-        last = min(first + block, count)
+    for first in tqdm(range(0, count, _BLOCK), desc="measure", unit="block", disable=not progress):
+        last = min(first + _BLOCK, count)
         begin, end = first * STRIDE - left, last * STRIDE + right
         piece = np.zeros(end - begin, np.float32)
         a, b = max(begin, 0), min(end, samples.size)

@@ -35,10 +35,7 @@ def pooled(frames: np.ndarray) -> np.ndarray:
 
 
 def normalise_by_speaker(
-    X: np.ndarray,  # noqa: N803 - scikit-learn's name
-    speakers: Sequence[str],
-    *,
-    reference: Sequence[bool] | None = None,
+    X: np.ndarray, speakers: Sequence[str], *, reference: Sequence[bool] | None = None  # noqa: N803 - as in scikit-learn
 ) -> np.ndarray:
     """Standardise each dimension with its speaker's own statistics, over all the speaker's segments and frames.
 
@@ -49,9 +46,8 @@ def normalise_by_speaker(
     ----------
     X : ndarray, shape=(n, dims) or (n, frames, dims)
         May be a memory-mapped float16 array; it is read in pieces.
-    speakers : sequence of str, length n
-    reference : sequence of bool, length n, optional
-        Rows that statistics are taken from; all when left out.
+    speakers, reference : sequence of str, sequence of bool, length n
+        Speaker of each row; rows that statistics are taken from, by default all.
 
     Returns
     -------

@@ -1,8 +1,7 @@
-"""Arrays on disk under an address made of all that they depend on.
+"""Arrays on disk under an address made of all that they depend on, so that nothing stale is ever read.
 
 The address is a hash of the audio's content, the segments, the settings (an encoder's fingerprint among them) and
-`CODE_VERSION`. Changing any of them leads to another array, so nothing stale is ever read. Parts of an array are files,
-which are joined in the end; a killed run goes on with the parts that are missing.
+`CODE_VERSION`. Parts of an array are files, which are joined in the end; a killed run goes on with those missing.
 """
 
 from __future__ import annotations
@@ -58,8 +57,8 @@ class Part(NamedTuple):
 def split(samples: np.ndarray, row_bytes: int, groups: list[np.ndarray] | None = None) -> list[Part]:
     """Split rows into 16 parts where that gives each 8 to 64 s of audio, and into smaller ones where a row is large.
 
-    Rows of `groups` stay together. Without, rows of one length keep their order, so that a file is read once; rows
-    of different lengths are sorted by length, so that equal ones meet in a batch.
+    Rows of `groups` stay together. Without, rows of one length keep their order, so that a file is read once; others are
+    sorted by length, so that equal ones meet in a batch.
     """
     if groups is None:
         order = np.argsort(samples, kind="stable") if np.ptp(samples) else np.arange(len(samples))
@@ -84,20 +83,10 @@ def give_back_memory() -> None:
 
 
 def stored(
-    kind: str,
-    settings: dict,
-    clips: pd.DataFrame,
-    segments: pd.DataFrame,
-    *,
-    row_shape: tuple[int, ...],
-    dtype: str,
-    samples: np.ndarray,
-    compute: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray],
-    n_jobs: int | None = None,
-    groups: list[np.ndarray] | None = None,
-    cache: str | Path | None,
-    progress: str | None,
-) -> np.memmap:
+    kind: str, settings: dict, clips: pd.DataFrame, segments: pd.DataFrame, *, row_shape: tuple[int, ...], dtype: str,
+    samples: np.ndarray, compute: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray], n_jobs: int | None = None,
+    groups: list[np.ndarray] | None = None, cache: str | Path | None, progress: str | None,
+) -> np.memmap:  # fmt: skip
     """Return an array from the cache, read-only; compute what is missing of it first.
 
     `kind` and `settings` are all that the numbers depend on besides audio and segments. `row_shape` and `dtype` are those
@@ -105,11 +94,7 @@ def stored(
     stretches `start` and `end`) and segments, and returns their features; it is sent to other processes. Rows of one of
     the `groups` are computed together. `n_jobs` is that of `cluster.run`, `progress` the title of a progress bar.
 
-    Raises
-    ------
-    SerError
-        If the disk is full (what is done is kept; the array and its parts need room at once), or the cache cannot be
-        written.
+    Raises SerError if the disk is full (what is done is kept), or the cache cannot be written.
     """
     cache = CACHE if cache is None else Path(cache)
     shape = (len(segments), *row_shape)
@@ -133,16 +118,13 @@ def stored(
         return np.load(array, mmap_mode="r")
     except OSError as error:
         if error.errno in _NO_ENTRY:
-            raise SerError(
-                f"features cannot be kept in {cache} ({error.strerror}): give a folder that can be written, such as "
-                "with --out."
-            ) from error
+            advice = "give a folder that can be written, such as with --out"
+            raise SerError(f"features cannot be kept in {cache} ({error.strerror}): {advice}.") from error
         if error.errno not in _NO_ROOM:
             raise
         size = 2 * np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
-        raise SerError(
-            f"no room for features in {cache} ({size:.2g} GB): free some or give another cache folder; what is done is kept."
-        ) from error
+        advice = "free some or give another cache folder; what is done is kept"
+        raise SerError(f"no room for features in {cache} ({size:.2g} GB): {advice}.") from error
 
 
 def _locked(folder: Path) -> contextlib.AbstractContextManager:
@@ -216,9 +198,8 @@ def _write(file: Path, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable
 def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Path) -> str:
     """Address of an array: a hash of all that it depends on."""
     names = segments["clip"].tolist()
-    missing = next(iter(set(names) - set(clips["clip"])), None)
-    if missing is not None:
-        raise SerError(f"segments name the clip {missing}, which the clips table does not hold.")
+    if missing := set(names) - set(clips["clip"]):
+        raise SerError(f"segments name the clip {min(missing)}, which the clips table does not hold.")
     used = clips[clips["clip"].isin(set(names))]
     contents = dict(zip(used["clip"], content_hashes(used["path"].tolist(), cache), strict=True))
     if "start" in used:
@@ -235,10 +216,7 @@ def _key(identity: dict, clips: pd.DataFrame, segments: pd.DataFrame, cache: Pat
 def content_hashes(paths: list[str], cache: Path) -> list[str]:
     """Hash the content of files, remembered in `cache` as long as a file's size and times stay the same.
 
-    Raises
-    ------
-    SerError
-        If a file does not exist.
+    Raises SerError if a file does not exist.
     """
     store = cache / "audio-hashes.json"
     try:

@@ -48,8 +48,7 @@ def corrupt(waves: torch.Tensor, rng: np.random.Generator, *, noise: float, room
 
     Parameters
     ----------
-    waves : Tensor, shape=(batch, samples)
-    rng : Generator
+    waves, rng : Tensor of shape (batch, samples), Generator
     noise, room : float
         Fractions of the batch that get coloured noise (5 to 30 dB below) or another crop (5 to 20 dB below), and
         reverberation (0.1 to 0.6 s).
@@ -108,17 +107,10 @@ def _negatives(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
 
 
 class Student(nn.Module):
-    """Encoder and heads of one objective; `forward` returns the loss and its parts.
+    """Encoder and heads of one objective ("clusters" or "contrastive"); `forward` returns the loss and its parts.
 
-    Parameters
-    ----------
-    config : Wav2Vec2Config
-        Architecture of the encoder.
-    objective : {"clusters", "contrastive"}
-    codes : sequence of int
-        Sizes of the codebooks, for `clusters`.
-    unmasked_weight, regression_weight : float
-        Weights of the cross-entropy of frames that are not masked and of the regression, beside 1 for masked frames.
+    `codes` are the sizes of the codebooks of "clusters"; `unmasked_weight` and `regression_weight` weigh the cross-entropy
+    of frames that are not masked and the regression, beside 1 for masked frames.
     """
 
     def __init__(
@@ -140,13 +132,9 @@ class Student(nn.Module):
     def forward(self, waves, mask, *, codes=None, targets=None, voiced=None, rng=None):
         """Loss of a batch, and a dictionary of its parts.
 
-        Parameters
-        ----------
-        waves, mask : Tensor, shape=(batch, samples), and shape=(batch, frames), bool
-        codes, targets, voiced : Tensor, shape=(batch, frames, books), (batch, frames, TARGETS), and (batch, frames)
-            For `clusters`; `voiced` is 1 where there is F0.
-        rng : Generator
-            For `contrastive`, which draws its negatives from it.
+        `waves` and `mask` are of shape (batch, samples) and (batch, frames). For "clusters", `codes` (batch, frames, books),
+        `targets` (batch, frames, TARGETS) and `voiced` (batch, frames), 1 where there is F0; for "contrastive", `rng` draws the
+        negatives.
         """
         if self.objective == "contrastive":
             return self._contrast(waves, mask, rng)

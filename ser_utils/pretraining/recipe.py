@@ -54,20 +54,16 @@ class Recipe:
         Expected fraction of masked frames; lengths of masks, 20 ms each.
     codes : tuple of int
         k-means codes: one number, of spectrum and prosody together; two, of the spectrum and of prosody.
-    unmasked_weight, regression_weight : float
-        Weights of the cross-entropy of frames that are not masked and of the regression, beside 1 for masked frames.
-    noise, room : float
-        Fractions of crops that get noise or a second voice, and reverberation.
+    unmasked_weight, regression_weight, noise, room : float
+        Weights in the loss, see `Student`; fractions of crops that are corrupted, see `corrupt`.
     filters : bool
         Start a long first convolution as a mel-spaced filter bank (see `encoders.begin`) instead of random weights.
     teacher, teacher_layer : str or None, int or None
-        Folder of an earlier checkpoint whose layer's codes are predicted; the middle one when left out.
+        Folder of an earlier checkpoint whose layer's codes are predicted; by default the middle one.
     start : str or None
         Encoder whose weights to start from: a folder, or wav2vec2-nano.
-    checkpoint_seconds, checkpoint_steps : float, int or None
-        Time and steps after which a checkpoint is written.
-    log_steps : int
-        Steps that a row of `log.csv` averages; each row has the loss on held-back speech.
+    checkpoint_seconds, checkpoint_steps, log_steps : float, int or None, int
+        Time and steps after which a checkpoint is written; steps that a row of `log.csv` averages.
     model : dict
         Changes to `nano_config`.
     """
@@ -98,10 +94,7 @@ class Recipe:
     def load(cls, path: str | Path) -> Recipe:
         """Read a recipe from JSON: its fields, or the `training.json` of an encoder, which holds them as `recipe`.
 
-        Raises
-        ------
-        SerError
-            If the file cannot be read, or has a field that no recipe has.
+        Raises SerError if the file cannot be read, or has a field that no recipe has.
         """
         try:
             given = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,17 +1,13 @@
 """Self-supervised pre-training of a small wav2vec 2.0 encoder on folders of unlabelled speech, by two objectives.
 
-`contrastive`
-    wav2vec 2.0 as published (Baevski et al. 2020, arXiv 2006.11477), through transformers' `Wav2Vec2ForPreTraining`.
-`clusters`
-    masked prediction of k-means codes of acoustics, as in HuBERT's first iteration (Hsu et al. 2021, arXiv 2106.07447),
-    with prosody among them; beside it, every frame regresses F0, voicing, energy, spectrum (as PASE, Pascual et al.
-    2019, arXiv 1904.03416). Signals are corrupted, targets are not (as in WavLM, arXiv 2110.13900). With a `teacher`,
-    the codes are of a layer of an earlier checkpoint: HuBERT's second iteration.
+`contrastive`: wav2vec 2.0 as published (Baevski et al. 2020, arXiv 2006.11477). `clusters`: masked prediction of k-means
+codes of acoustics, as in HuBERT's first iteration (Hsu et al. 2021, arXiv 2106.07447), with prosody among them; beside
+it, every frame regresses F0, voicing, energy, spectrum (as PASE, arXiv 1904.03416). Signals are corrupted, targets are
+not (as in WavLM, arXiv 2110.13900). With a `teacher`, codes are of an earlier checkpoint's layer (second iteration).
 
 Everything random in step k is drawn from generators seeded with (seed, k), so a resumed run follows the trajectory of
 an unbroken one. The learning rate rises, stays, and falls in the last part of the run (Hu et al. 2024, arXiv
-2404.06395). The checkpoint is of the end of the stable part: a run resumed for longer continues from there, and falls
-at its new end.
+2404.06395). A run resumed for longer continues from the end of the stable part, and falls at its new end.
 """
 
 import platform
@@ -56,10 +52,8 @@ def pretrain(
         How long, one of the two. A resumed run counts what it has done before.
     resume : bool
         Continue from the checkpoint in `out`, with its objective, recipe and seed.
-    config : Recipe, optional
-        Batches, masks, targets, architecture.
-    cache : path, optional
-        Folder for decoded speech; `out/cache` when left out.
+    config, cache : Recipe, path, optional
+        Batches, masks, targets, architecture; folder for decoded speech, by default `out/cache`.
 
     Returns
     -------
@@ -295,18 +289,12 @@ class _Run:
         for name in ("teacher", "start"):  # folders are named, not located: this file travels with the encoder
             recipe[name] = recipe[name] and Path(recipe[name]).name
         facts = {
-            "objective": self.objective,
-            "steps": self.step,
-            "hours_heard": round(self.hours, 3),
-            "seconds": round(self.seconds, 1),
-            "core_hours": round(self.seconds * torch.get_num_threads() / 3600, 2),
+            "objective": self.objective, "steps": self.step, "hours_heard": round(self.hours, 3),
+            "seconds": round(self.seconds, 1), "core_hours": round(self.seconds * torch.get_num_threads() / 3600, 2),
             "machine": _machine(self.device, self.precision),
-            "speech_hours": round(self.speech.hours, 3),
-            "speech_clips": self.speech.clips,
-            "parameters": sum(p.numel() for p in self.student.encoder.parameters()),
-            "seed": self.seed,
-            "recipe": recipe,
-        }
+            "speech_hours": round(self.speech.hours, 3), "speech_clips": self.speech.clips,
+            "parameters": sum(p.numel() for p in self.student.encoder.parameters()), "seed": self.seed, "recipe": recipe,
+        }  # fmt: skip
         write_json(self.out / "training.json", facts)
 
 

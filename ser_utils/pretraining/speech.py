@@ -36,8 +36,7 @@ class Speech:
     targets : ndarray, shape=(frames, dims), float16
         What is regressed, standardised; see `TARGET_GROUPS`.
     clips, frames : int
-        Recordings and frames to learn from; the frames behind are held back, whole folders, to measure the loss on new
-        voices.
+        Recordings and frames to learn from; the frames behind are held back.
     """
 
     samples: np.ndarray
@@ -55,12 +54,8 @@ class Speech:
 def hold_back(files: Sequence[Path]) -> list[Path]:
     """Choose recordings that are not learned from: whole folders, since a folder is most often a speaker.
 
-    The folders hold at most `HELD_BACK` of the bytes; they are tried in a random order that is always the same.
-
-    Returns
-    -------
-    list of Path
-        In the order of `files`; empty when every folder is too large.
+    The folders hold at most `HELD_BACK` of the bytes; they are tried in a random order that is always the same. The result
+    is in the order of `files`, and empty when every folder is too large.
     """
     size: dict[Path, int] = {}
     for file in files:
@@ -79,10 +74,8 @@ def prepare(folders, cache: str | Path, *, progress: bool = True) -> Speech:
     Parameters
     ----------
     folders : path, sequence of paths, or clips table
-    cache : path
-        Folder for the arrays, 0.2 GB per hour of speech.
-    progress : bool
-        Show progress.
+    cache, progress : path, bool
+        Folder for the arrays, 0.2 GB per hour of speech; whether to show progress.
     """
     recordings = list(folders.itertuples()) if isinstance(folders, pd.DataFrame) else sound_files(folders)
     paths = [Path(getattr(recording, "path", recording)) for recording in recordings]
