@@ -31,17 +31,19 @@ class _Looks(dict[str, str]):
 
 
 #: By arousal, lowest first: emotions that are often confused stand side by side. ShEMO's six get the strongest colours.
-EMOTION_COLOURS = _Looks({
-    "boredom": "#999999",
-    "calm": "#56B4E9",
-    "sadness": "#0072B2",
-    "neutral": "#5A5A5A",
-    "disgust": "#F0E442",
-    "happiness": "#E69F00",
-    "anger": "#D55E00",
-    "fear": "#CC79A7",
-    "surprise": "#009E73",
-})
+EMOTION_COLOURS = _Looks(
+    {
+        "boredom": "#999999",
+        "calm": "#56B4E9",
+        "sadness": "#0072B2",
+        "neutral": "#5A5A5A",
+        "disgust": "#F0E442",
+        "happiness": "#E69F00",
+        "anger": "#D55E00",
+        "fear": "#CC79A7",
+        "surprise": "#009E73",
+    }
+)
 EMOTION_COLOURS.other = "#C4C4C4"
 #: Repeats the colour in scatter and line plots.
 EMOTION_MARKERS = _Looks(zip(EMOTIONS, "^XPpvosDd", strict=True))
@@ -67,6 +69,7 @@ _FEATURES = {
 #: Display names of systems (`<features>-<classifier>`), in the order of tables; `{encoder}` is a blank.
 SYSTEM_NAMES: dict[str, str] = {
     "majority": "majority class",
+    "vote": "average of all systems",
     "spectrogram-cnn": "spectrogram CNN, pre-trained on keywords",
     "spectrogram-cnn-free": "spectrogram CNN, pre-trained, all layers trained",
     "spectrogram-cnn-scratch": "spectrogram CNN, random weights",
@@ -106,7 +109,9 @@ def use_style() -> None:
 def emotion_order(values: Iterable[str]) -> list[str]:
     """The emotions among `values`, from the lowest arousal to the highest, as every figure lists them; then others."""
     present = emotions_among(values)
-    return [name for name in EMOTION_COLOURS if name in present] + [name for name in present if name not in EMOTION_COLOURS]
+    return [name for name in EMOTION_COLOURS if name in present] + [
+        name for name in present if name not in EMOTION_COLOURS
+    ]
 
 
 def display_name(system: str, *, encoder: str = "encoder") -> str:
@@ -116,7 +121,7 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
     ----------
     system : str
         `<features>-<classifier>`, optionally with `/speaker` (per-speaker statistics) or another addition behind it.
-        A name that is not in `SYSTEM_NAMES` is returned as it is.
+        Features alone (`egemaps`) are named, too; any other name is returned as it is.
     encoder : str
         What the encoder is called.
 
@@ -127,11 +132,12 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
     >>> display_name("encoder-cnn, calibrated"), display_name("seed 1")
     ('segment CNN, encoder · calibrated', 'seed 1')
     """
-    for name in sorted(SYSTEM_NAMES, key=len, reverse=True):
+    names = _FEATURES | SYSTEM_NAMES
+    for name in sorted(names, key=len, reverse=True):
         addition = system.removeprefix(name)
         if addition == system or addition[:1] not in ("", "/", ",", " "):
             continue
-        words = SYSTEM_NAMES[name].format(encoder=encoder)
+        words = names[name].format(encoder=encoder)
         addition = addition.replace(PER_SPEAKER, ", per-speaker").strip(", ")
         return f"{words} · {addition}" if addition else words
     return system
@@ -151,8 +157,9 @@ def curves_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple[st
     """
     by = [column for column in ("system", "level") if column in table and table[column].nunique() > 1]
     groups = table.groupby(by, sort=False) if by else [((), table)]
+    levels = {"segment": "score of one segment", "clip": "score of the clip"}
     for (key, part), style in zip(groups, CURVE_STYLES, strict=False):
-        yield ", ".join(display_name(str(word)) for word in key), part, style
+        yield ", ".join(levels.get(word, display_name(str(word))) for word in key), part, style
 
 
 def draw_band(ax: Axes, x: pd.Series, rows: pd.DataFrame, colour: str) -> None:
@@ -176,6 +183,11 @@ def panel_grid(count: int, columns: int, width: float, height: float) -> tuple[F
     for ax in axes.flat[count:]:
         ax.set_visible(False)
     return figure, list(axes.flat[:count])
+
+
+def with_finding(title: str, finding: str) -> str:
+    """Put a finding below a title; a title of two lines has its own."""
+    return title if "\n" in title or not finding else f"{title}\n{finding}"
 
 
 def title_figure(figure: Figure, title: str) -> None:
