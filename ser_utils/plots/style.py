@@ -31,19 +31,17 @@ class _Looks(dict[str, str]):
 
 
 #: By arousal, lowest first: emotions that are often confused stand side by side. ShEMO's six get the strongest colours.
-EMOTION_COLOURS = _Looks(
-    {
-        "boredom": "#999999",
-        "calm": "#56B4E9",
-        "sadness": "#0072B2",
-        "neutral": "#5A5A5A",
-        "disgust": "#F0E442",
-        "happiness": "#E69F00",
-        "anger": "#D55E00",
-        "fear": "#CC79A7",
-        "surprise": "#009E73",
-    }
-)
+EMOTION_COLOURS = _Looks({
+    "boredom": "#999999",
+    "calm": "#56B4E9",
+    "sadness": "#0072B2",
+    "neutral": "#5A5A5A",
+    "disgust": "#F0E442",
+    "happiness": "#E69F00",
+    "anger": "#D55E00",
+    "fear": "#CC79A7",
+    "surprise": "#009E73",
+})
 EMOTION_COLOURS.other = "#C4C4C4"
 #: Repeats the colour in scatter and line plots.
 EMOTION_MARKERS = _Looks(zip(EMOTIONS, "^XPpvosDd", strict=True))
@@ -109,9 +107,7 @@ def use_style() -> None:
 def emotion_order(values: Iterable[str]) -> list[str]:
     """The emotions among `values`, from the lowest arousal to the highest, as every figure lists them; then others."""
     present = emotions_among(values)
-    return [name for name in EMOTION_COLOURS if name in present] + [
-        name for name in present if name not in EMOTION_COLOURS
-    ]
+    return [name for name in EMOTION_COLOURS if name in present] + [name for name in present if name not in EMOTION_COLOURS]
 
 
 def display_name(system: str, *, encoder: str = "encoder") -> str:

@@ -27,10 +27,7 @@ def transfer_matrix(scores: pd.DataFrame, *, title: str, chance: float) -> Figur
         own = scores[scores["system"] == system].pivot(index="trained", columns="tested").reindex(rows)
         value, low, high = (100 * own[name][columns] for name in ("value", "low", "high"))
         cells = zip(*(table.to_numpy(float).tolist() for table in (value, low, high)), strict=True)
-        texts = [
-            ["" if np.isnan(v) else f"{v:.0f}\n[{a:.0f}, {b:.0f}]" for v, a, b in zip(*row, strict=True)]
-            for row in cells
-        ]
+        texts = [["" if np.isnan(v) else f"{v:.0f}\n[{a:.0f}, {b:.0f}]" for v, a, b in zip(*row, strict=True)] for row in cells]
         shaded_table(ax, value, texts, white=(100 * chance + 2 * top) / 3, cmap="Blues", vmin=100 * chance, vmax=top)
         for text in ax.texts:
             column, row = map(int, text.get_position())
@@ -42,11 +39,7 @@ def transfer_matrix(scores: pd.DataFrame, *, title: str, chance: float) -> Figur
         ax.set(xlabel="tested on", ylabel="" if i % 3 else "trained on")
         if i % 3:
             ax.set_yticklabels([])
-    away = (
-        scores[scores["trained"].isin(columns) & (scores["trained"] != scores["tested"])]
-        .groupby("system")["value"]
-        .mean()
-    )
+    away = scores[scores["trained"].isin(columns) & (scores["trained"] != scores["tested"])].groupby("system")["value"].mean()
     best = f"best across corpora: {display_name(away.idxmax())}, {100 * away.max():.0f} % on average; chance {100 * chance:.0f} %"
     title_figure(figure, f"{title} UAR [%] and 95 % interval over test speakers\n{best}")
     return figure

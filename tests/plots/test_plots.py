@@ -589,11 +589,12 @@ def test_findings_are_printed_below_the_titles(clips, scores):
     svm = layers[layers["system"] == "egemaps-svm"]
     assert plots.score_curve(svm, "layer", title="Where?", chosen=1).get_title(loc="left") == "Where?\nlayer 1: 62 %"
     assert plots.score_curve(svm, "layer", title="Where?").get_title(loc="left") == "Where?\n52 → 72 %"
-    lengths = pd.concat([scores.assign(segment_seconds=x, value=scores["value"] + x / 10) for x in (1.0, 2.0)])
+    add = [scores.assign(segment_seconds=x, **(scores[["value", "low", "high"]] + x / 10)) for x in (1.0, 2.0)]
+    lengths = pd.concat(add)
     one = lengths[lengths["system"] == "egemaps-svm"]
     ax = plots.length_curve(one, title="How long?")
     assert ax.get_title(loc="left") == "How long?\nscore of the clip from 62 % (1 s) to 72 % (2 s)"
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["score of one segment", "score of the clip"]
+    assert {t.get_text() for t in ax.get_legend().get_texts()} == {"score of one segment", "score of the clip"}
     own = scores.assign(system=scores["system"] + "/speaker", value=scores["value"] + 0.2)
     title = plots.scores(pd.concat([own, scores]), title="Best?").get_title(loc="left")
     assert title == "Best?\nhighest: segment CNN, encoder, 60.0 %\nper speaker: segment CNN, encoder, 80.0 %"
