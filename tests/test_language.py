@@ -49,10 +49,15 @@ HOUSE_TERMS = {
     r"\bpieces?\b": "segment",
     r"\brivals?\b": "baseline",
     r"\bjudge[sd]?\b": "predicted, tested",
+    r"\bfavourites?\b": "most probable, predicted too often",
+    r"\btravels?\b": "transfers",
+    r"\bsurvives?\b": "leaves the predictions as they are",
+    r"\baway from home\b": "on another corpus",
+    r"\b(networks?|encoders?|systems?) (that )?(have |has |never |had )*(hears?|heard|understands?|knows?)\b": "was trained on",
 }
 #: Terms that are right in the package's own texts, such as a piece of an array, and not in lessons.
 ONLY_IN_LESSONS = {r"\bverdicts?\b", r"\bbuys?\b", r"\bdealt\b", r"\bstrangers?\b", r"\bwatched\b", r"\bpieces?\b",
-                   r"\brivals?\b", r"\bjudge[sd]?\b", r"\bmade up its mind\b"}  # fmt: skip
+                   r"\brivals?\b", r"\bjudge[sd]?\b", r"\bmade up its mind\b", r"\btravels?\b"}  # fmt: skip
 SOURCES = sorted(path for room in ROOMS for path in (REPOSITORY / "ser_utils" / room).rglob("*.py"))
 TERM = re.compile(r"- \*\*[^*]+\*\*: \S.*\.")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ser_utils.plots.style import BLUE, INK, PAPER_GREY, PER_SPEAKER, VERMILION, axes_of, display_name
+from ser_utils.plots.style import BLUE, INK, PAPER_GREY, PER_SPEAKER, VERMILION, axes_of, display_name, with_finding
 
 #: What a metric is called on an axis.
 METRIC_NAMES = {
@@ -81,7 +81,11 @@ def scores(scores: pd.DataFrame, *, title: str, chance: float | None = None) -> 
     _write_values(ax, np.fmax(value, high), y, [f"{v:.1f}" for v in value])
     draw_chance(ax, chance, vertical=True)
     ax.set_xlabel("UAR [%], clip level; 95 % interval over speakers")
-    ax.set_title(title if two else f"{title}\nhighest: {display_name(rows.index[0])}, {value[0]:.1f} %")
+    firsts = [0, int(own.argmax())] if two else [0]
+    best = "\nper speaker: ".join(f"{display_name(rows.index[i]).split(' · ')[0]}, {value[i]:.1f} %" for i in firsts)
+    ax.set_title(with_finding(title, f"highest: {best if two else f'{display_name(rows.index[0])}, {value[0]:.1f} %'}"))
+    for label, system in zip(ax.get_yticklabels(), rows.index, strict=True):  # the proposed system
+        label.set_fontweight("bold" if system.removesuffix(PER_SPEAKER) == "encoder-cnn" else "normal")
     ax.set_xlim(right=min(106, ax.get_xlim()[1] + 0.06 * np.ptp(ax.get_xlim())))
     if two:
         for place, text in ((-1, "statistics of the training speakers"), (y[own][0] - 1, "statistics per speaker")):
@@ -156,7 +160,9 @@ def mistakes(mistakes: pd.DataFrame, *, title: str) -> Axes:
     _write_values(ax, np.fmax(0, np.fmax(gain, high)), y, [f"{g:+.1f}" for g in gain])
     ax.axvline(0, color=INK, linewidth=1)
     ax.margins(x=0.12)
-    ax.set(xlabel="UAR gained [points], 95 % interval; pale: corrected p is 0.05 or more", title=title)
+    significant = f"{rows['significant'].astype(bool).sum()} of {len(rows)} significant"
+    ax.set_title(f"{title}\n{significant}; largest: {gain[0]:+.1f} points")
+    ax.set_xlabel("UAR gained [points], 95 % interval; pale: corrected p is 0.05 or more")
     return ax
 
 
@@ -195,5 +201,9 @@ def published(published: pd.DataFrame, own: pd.DataFrame, *, label: str) -> Axes
         words = textwrap.shorten(highest, 44, placeholder=" …")
         ax.annotate(words, (values.max(), place), (6, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set(xlabel="UAR [%]; line: median of the row; named: its highest", xlim=(0, 135), xticks=range(0, 101, 20))
-    ax.set_title("The same corpus, other splits: how high are published scores?")
+    medians = published.pivot_table(index="corpus", columns="leaky", values="value", aggfunc="median", sort=False)
+    known = medians.reindex(columns=["yes", "no"]).dropna()
+    found = ", ".join(f"{corpus} {leaky:.0f} and {fair:.0f} %" for corpus, leaky, fair in known.itertuples())
+    finding = f"median with speakers on both sides, and disjoint:\n{found}" if found else ""
+    ax.set_title(with_finding("The same corpus, other splits: how high are published scores?", finding))
     return ax

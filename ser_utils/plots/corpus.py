@@ -29,6 +29,7 @@ from ser_utils.plots.style import (
     panel_grid,
     shaded_table,
     title_figure,
+    with_finding,
 )
 
 _MOST_NAMES = 30  # speakers named along an axis; of more, every second, third, …
@@ -71,7 +72,8 @@ def clips_per_speaker(clips: pd.DataFrame) -> Axes:
         ax.bar(x, counts[name], bottom=base, width=0.86, edgecolor=edge, label=name, **look)
         base += counts[name].to_numpy()
     every = _name_speakers(ax, x, counts.index)
-    ax.set_title(f"Who speaks how often?\n{base.min():.0f} to {base.max():.0f} clips per speaker")
+    span = f"{base.min():.0f}" + (f" to {base.max():.0f}" if base.min() < base.max() else "")
+    ax.set_title(f"Who speaks how often?\n{span} clips per speaker")
     ax.set(ylabel="clips", xlim=(-0.7, len(counts) - 0.3))
     ax.set_xlabel("speaker" + (f" (1 in {every} is named)" if every > 1 else ""))
     mark_outside(ax, title="emotion")
@@ -129,7 +131,9 @@ def durations(clips: pd.DataFrame) -> Figure:
     _boxes(right, clips, "duration", orientation="horizontal")
     right.set_yticks(range(1, len(names) + 1), names)
     right.invert_yaxis()
-    right.set(title="by emotion")
+    medians = clips.groupby("emotion")["duration"].median()
+    ends = (f"{name} {medians[name]:.1f} s" for name in (medians.idxmin(), medians.idxmax()))
+    right.set(title="medians from " + " to ".join(ends))
     for ax in (left, right):
         ax.set(xscale="log", xlabel="duration [s]")
         ticks = [t for t in (0.1, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if low * 0.8 <= t <= high * 1.2]
@@ -174,6 +178,9 @@ def acoustics_by_emotion(table: pd.DataFrame, measures: Mapping[str, str], *, ti
             ax.scatter(i + rng.uniform(-0.2, 0.2, len(kept)), kept, **look)
         ax.set_xticks(range(1, len(groups) + 1), groups, rotation=40, ha="right", rotation_mode="anchor")
         ax.set_ylabel(label)
+        medians = {name: np.median(group) for name, group in groups.items() if len(group)}
+        ends = min(medians, key=medians.get), max(medians, key=medians.get)
+        ax.set_title("lowest: {}; highest: {}".format(*ends), fontsize=9)
         low, high = np.nanpercentile(table[column].to_numpy(float), [0.5, 99.5])
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         if low < 0 < high:
@@ -201,7 +208,9 @@ def effect_sizes(effects: pd.DataFrame, *, title: str) -> Axes:
         ax.plot(100 * rows["bias"], rows.index, "|", **tick)
     ax.set_yticks(rows.index, rows["measure"])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    ax.set(xlabel="variance explained by emotion, η² [%]", title=title, xlim=(min(0, low.min()), None))
+    least, most = (f"{rows['measure'].iloc[i]}, {value[i]:.0f} %" for i in (0, -1))
+    ax.set_title(with_finding(title, f"most of {most}; least of {least}"))
+    ax.set(xlabel="variance explained by emotion, η² [%]", xlim=(min(0, low.min()), None))
     ax.grid(axis="x")
     mark_outside(ax)
     return ax
@@ -222,7 +231,9 @@ def contrast_map(contrasts: pd.DataFrame) -> Axes:
     texts = [[f"{round(value, 1) + 0.0:+.1f}" for value in row] for row in values]
     image = shaded_table(ax, contrasts, texts, white=0.6 * reach, cmap="RdBu_r", vmin=-reach, vmax=reach)
     ax.figure.colorbar(image, ax=ax, label="difference [standard deviations]", pad=0.02)
-    ax.set_title("How does each emotion differ from the others?")
+    i, j = np.unravel_index(np.nanargmax(np.abs(values)), values.shape)
+    largest = f"{contrasts.index[i]}, {contrasts.columns[j]} {texts[i][j]}"
+    ax.set_title(f"How does each emotion differ from the others?\nlargest: {largest} standard deviations")
     return ax
 
 

@@ -7,6 +7,7 @@ optionally `low`, `high`, `metric`, and `system` and `level`: one curve each.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ser_utils.plots.comparisons import METRIC_NAMES, draw_chance
-from ser_utils.plots.style import CURVE_STYLES, INK, PAPER_GREY, axes_of, curves_of, draw_band, mark_outside
+from ser_utils.plots.style import (
+    CURVE_STYLES,
+    INK,
+    PAPER_GREY,
+    axes_of,
+    curves_of,
+    draw_band,
+    mark_outside,
+    with_finding,
+)
 
 #: Columns that may run along x, and the axis's label.
 _LABELS = {
@@ -116,8 +126,19 @@ def score_curve(
                 named.append(tick)
         ax.set_xticks(ticks, [f"{t:.3g}" if t in named else "" for t in ticks])
     ax.minorticks_off()
-    ax.set(xlabel=label or _LABELS[x], title=title)
+    ax.set(xlabel=label or _LABELS[x], title=with_finding(title, _ends(rows, x, chosen)))
     return _finish(ax, metric, chance)
+
+
+def _ends(rows: pd.DataFrame, x: str, chosen: float | None) -> str:
+    """Say the values of all curves at the `x` in use, or else at both ends."""
+    found = []
+    for name, part, _ in curves_of(rows):
+        part = part.sort_values(x)
+        value = 100 * (part[part[x] == chosen] if chosen is not None else part.iloc[[0, -1]])["value"]
+        found.append(f"{name} {' → '.join(f'{v:.0f}' for v in value)} %".strip())
+    place = "" if chosen is None else f"{x} {chosen:g}: "
+    return textwrap.fill(place + ", ".join(found), 62)
 
 
 def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = None) -> Axes:
@@ -145,7 +166,11 @@ def length_curve(scores: pd.DataFrame, *, title: str, chance: float | None = Non
     ticks = sorted(rows["length"].unique())
     ax.set_xticks(ticks, [f"{t:g}" if t < whole else "whole\nclip" for t in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="segment length [s]", title=title)
+    clip = rows[rows["level"] == "clip"].sort_values("value") if "level" in rows else rows[:0]
+    ends = (f"{100 * row.value:.0f} % ({f'{row.length:g} s' if row.length < whole else 'whole clip'})"
+            for row in clip.iloc[[0, -1]].itertuples()) if len(clip) else ()  # fmt: skip
+    ax.set_title(with_finding(title, "score of the clip from " + " to ".join(ends) if len(clip) else ""))
+    ax.set_xlabel("segment length [s]")
     return _finish(ax, "uar", chance)
 
 
@@ -165,7 +190,9 @@ def inner_curve(search: pd.DataFrame, *, title: str) -> Axes:
     best = search.loc[search["uar"].idxmax()]
     look = dict(markersize=13, fillstyle="none", color=INK, linestyle="", label=f"chosen: C = {best['C']:g}")
     ax.plot(best["C"], 100 * best["uar"], "o", **look)
-    ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]", title=title)
+    chosen = f"{best['kernel']}, {'whitened' if best['whiten'] else 'standardised'}, C = {best['C']:g}"
+    ax.set_title(with_finding(title, f"highest: {chosen}, {100 * best['uar']:.1f} %"))
+    ax.set(xscale="log", xlabel="C (no unit)", ylabel="UAR on inner folds [%]")
     ax.grid(axis="y")
     mark_outside(ax)
     return ax

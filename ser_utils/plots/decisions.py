@@ -32,6 +32,7 @@ from ser_utils.plots.style import (
     panel_grid,
     shaded_table,
     title_figure,
+    with_finding,
 )
 
 
@@ -92,17 +93,23 @@ def confusion_pairs(pairs: pd.DataFrame) -> Figure:
         for row in pairs.nlargest(4, "rate").itertuples():
             x, y = getattr(row, distance), 100 * row.rate
             right = x < pairs[distance].max() / 2
-            look = dict(textcoords="offset points", va="center", ha="left" if right else "right", fontsize=8.5)
+            # Names to the left hang lower than those to the right: two that meet do not overlap.
+            look = dict(textcoords="offset points", fontsize=8.5)
+            look |= dict(va="bottom", ha="left") if right else dict(va="top", ha="right")
             ax.annotate(f"{row.first}, {row.second}", (x, y), (6 if right else -6, 0), **look)
         ax.set(xlabel=f"distance in {distance} (no unit)", ylim=(0, None), xlim=(-0.05, None))
         ax.grid()
     axes[0].set_ylabel("confused with each other [%]")
-    title_figure(figure, "Are emotions with similar arousal or valence confused more?")
+    found = (f"{name} {pairs['rate'].corr(pairs[name], method='spearman'):+.2f}" for name in ("arousal", "valence"))
+    finding = f"rank correlation of confusion and distance: {', '.join(found)}"
+    title_figure(figure, f"Are emotions with similar arousal or valence confused more?\n{finding}")
     return figure
 
 
 def caterpillar(groups: pd.DataFrame, metric: str, *, title: str, name: str = "speaker") -> Axes:
-    """One dot and interval for each speaker (or other group), sorted by score, with the mean over groups.
+    """One dot and interval for each speaker or other group, with the mean over groups.
+
+    Speakers are sorted by score; other groups keep their order, from the top.
 
     Parameters
     ----------
@@ -112,7 +119,8 @@ def caterpillar(groups: pd.DataFrame, metric: str, *, title: str, name: str = "s
     name : str
         Column that names the groups.
     """
-    rows = groups.sort_values("value", kind="stable").reset_index(drop=True)
+    rows = groups.sort_values("value", kind="stable") if name == "speaker" else groups[::-1]
+    rows = rows.reset_index(drop=True)
     ax = axes_of(7, min(1.4 + 0.26 * len(rows), 9.5))
     low, value, high = (100 * rows[["low", "value", "high"]].to_numpy(float)).T
     ax.hlines(rows.index, low, high, color=PAPER_GREY, linewidth=1.4)
@@ -128,7 +136,8 @@ def caterpillar(groups: pd.DataFrame, metric: str, *, title: str, name: str = "s
     every = -(-len(rows) // 45)
     names = rows[name].astype(str) + (" (" + rows["clips"].astype(int).astype(str) + ")" if "clips" in rows else "")
     ax.set_yticks(rows.index[::every], names[::every])
-    span = f"from {value[0]:.0f} % ({rows[name].iloc[0]}) to {value[-1]:.0f} % ({rows[name].iloc[-1]})"
+    ends = (f"{value[i]:.0f} % ({rows[name][i]})" for i in (np.nanargmin(value), np.nanargmax(value)))
+    span = f"from {' to '.join(ends)}"
     ax.set(xlabel=f"{METRIC_NAMES[metric]} [%]; 95 % interval", title=f"{title}\n{span}", ylim=(-0.7, len(rows) - 0.3))
     ax.set_ylabel(name + (" (clips)" if "clips" in rows else ""))
     ax.grid(axis="x")
@@ -147,15 +156,20 @@ def reliability(bins: pd.DataFrame) -> Axes:
     """
     ax = axes_of(5.6, 4.2)
     ax.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=1, label="perfectly calibrated")
+    gaps = {}
     for name, part, (colour, style, marker) in curves_of(bins.dropna(subset=["confidence", "accuracy"])):
         x, y = 100 * part["confidence"], 100 * part["accuracy"]
         ax.plot(x, y, color=colour, linestyle=style, linewidth=1.2)
         if {"low", "high"} <= set(part):
             ax.vlines(x, 100 * part["low"], 100 * part["high"], color=colour, alpha=0.5)
         size = 12 + 160 * part["n"] / part["n"].max()
+        gaps[name or "system"] = np.average((x - y).abs(), weights=part["n"])
         ax.scatter(x, y, s=size, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name or "system")
     ax.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence (probability of the predicted emotion) [%]")
-    ax.set(ylabel="accuracy [%]", title="Does confidence match accuracy?\nlarger dot = more clips")
+    smallest = min(gaps, key=gaps.get)
+    which = f"smallest mean gap: {smallest}," if len(gaps) > 1 else "mean gap"
+    ax.set_title(f"Does confidence match accuracy?\n{which} {gaps[smallest]:.1f} points")
+    ax.set_ylabel("accuracy [%] (larger dot = more clips)")
     ax.grid()
     mark_outside(ax)
     return ax
@@ -172,13 +186,17 @@ def risk_coverage(curve: pd.DataFrame) -> Axes:
         Columns `coverage` and `risk` as fractions, optionally `low`, `high` of the risk, and `system`.
     """
     ax = axes_of(6.4, 3.6)
-    for name, part, (colour, style, _) in curves_of(curve[curve["coverage"] >= 0.1]):
-        part = part.sort_values("coverage")
+    areas = {}
+    for name, part, (colour, style, _) in curves_of(curve):
+        areas[name] = 100 * part["risk"].mean()
+        part = part[part["coverage"] >= 0.1].sort_values("coverage")
         x = 100 * part["coverage"]
         ax.plot(x, 100 * part["risk"], color=colour, linestyle=style, label=name or None)
         draw_band(ax, x, part, colour)
-    ax.set(xlim=(10, 100), ylim=(0, None), title="How many errors does abstaining avoid?")
-    ax.set(xlabel="coverage: share of clips decided, most confident first [%]", ylabel="risk: wrong decisions [%]")
+    least = min(areas, key=areas.get)
+    finding = f"smallest area under the curve: {f'{least}, ' if least else ''}{areas[least]:.0f} %"
+    ax.set(xlim=(10, 100), ylim=(0, None), title=f"How many errors does abstaining avoid?\n{finding}")
+    ax.set(xlabel="coverage, most confident clips first [%]", ylabel="risk: wrong decisions [%]")
     ax.grid()
     if ax.get_legend_handles_labels()[0]:
         mark_outside(ax)
@@ -197,7 +215,8 @@ def agreement(correlation: pd.DataFrame) -> Axes:
     ax = axes_of(3.6 + max(3, 0.75 * len(below)), 2.2 + 0.5 * len(below))
     texts = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in below.to_numpy(float)]
     shaded_table(ax, below, texts, white=0.6, cmap="Blues", vmin=0, vmax=1)
-    ax.set_title("Do the systems fail on the same clips?\ncorrelation of errors; 0 = they fail independently")
+    most = np.nanmax(below.to_numpy(float))
+    ax.set_title(f"Do the systems fail on the same clips?\ncorrelation of errors up to {most:.2f}; 0: independent")
     return ax
 
 
@@ -217,7 +236,10 @@ def deletion(curves: pd.DataFrame) -> Axes:
         ax.plot(x, 100 * part["value"], "--o" if random else "-o", color=colour, markersize=4, label=order)
         draw_band(ax, x, part, colour)
     ax.set(xlabel="frames deleted, most important first [%]", ylabel="probability of the prediction [%]")
-    ax.set(title="Does the explanation point to what matters?", ylim=(0, None))
+    at = curves[curves["deleted"] == 0.2]
+    found = ", ".join(f"{row.order} {100 * row.value:.0f} %" for row in at.itertuples())
+    finding = f"left after deleting 20 %: {found}" if found else ""
+    ax.set(title=with_finding("Does the explanation point to what matters?", finding), ylim=(0, None))
     ax.grid()
     mark_outside(ax)
     return ax
@@ -234,7 +256,7 @@ def what_if(table: pd.DataFrame, *, x: str, label: str, title: str) -> Axes:
         Column of the change, and the label of its axis.
     """
     ax = axes_of(5.4, 3.5)
-    names = emotion_order(table.columns)
+    names = emotion_order(table.columns.drop(x))
     for name in names:
         look = dict(marker=EMOTION_MARKERS[name], color=EMOTION_COLOURS[name], markersize=5)
         ax.plot(table[x], 100 * table[name], label=name, **look)

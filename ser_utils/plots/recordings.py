@@ -180,7 +180,10 @@ def timeline(signal: np.ndarray, sample_rate: int, predictions: pd.DataFrame, *,
     label = predictions["emotion"].iloc[0] if "emotion" in predictions.columns else None
     colour = EMOTION_COLOURS.get(label, INK)
     figure, top, (middle,) = _along_the_clip(signal, sample_rate, [1, 1.7, 1.5], 5.6, title, colour=colour)
-    top.set_title(f"{f'labelled {label}; ' if label else ''}{len(segments)} segment{'s' * (len(segments) != 1)}")
+    found = f"{len(segments)} segment{'s' * (len(segments) != 1)}"
+    if label:
+        found = f"{(segments[names].idxmax(axis=1) == label).sum()} of {found} predicted as {label}, the label"
+    top.set_title(found)
     base = np.zeros(len(segments))
     # Where segments overlap (the last is aligned to the clip's end), each is drawn up to the next.
     width = np.append(np.diff(segments["start"]), segments["end"].iloc[-1] - segments["start"].iloc[-1])
@@ -244,7 +247,9 @@ def probability_timeline(signal: np.ndarray, sample_rate: int, timelines: pd.Dat
         middle.plot(centre, spread["mean"], color=colour, label=name, **look)
         middle.fill_between(centre, spread["min"], spread["max"], color=colour, alpha=0.15, linewidth=0)
     middle.set(ylabel="probability [%]", ylim=(0, 100))
-    middle.set_title("one marker per segment, at its centre; shaded: range over the networks")
+    means = timelines[names].mean()
+    highest = f"highest on average: {means.idxmax()}, {100 * means.max():.0f} %"
+    middle.set_title(f"{highest}; marker: centre of a segment; shaded: range over networks")
     middle.grid()
     mark_outside(middle, title="emotion")
     return figure

@@ -67,6 +67,7 @@ _FEATURES = {
 #: Display names of systems (`<features>-<classifier>`), in the order of tables; `{encoder}` is a blank.
 SYSTEM_NAMES: dict[str, str] = {
     "majority": "majority class",
+    "vote": "average of all systems",
     "spectrogram-cnn": "spectrogram CNN, pre-trained on keywords",
     "spectrogram-cnn-free": "spectrogram CNN, pre-trained, all layers trained",
     "spectrogram-cnn-scratch": "spectrogram CNN, random weights",
@@ -116,7 +117,7 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
     ----------
     system : str
         `<features>-<classifier>`, optionally with `/speaker` (per-speaker statistics) or another addition behind it.
-        A name that is not in `SYSTEM_NAMES` is returned as it is.
+        Features alone (`egemaps`) are named, too; any other name is returned as it is.
     encoder : str
         What the encoder is called.
 
@@ -127,11 +128,12 @@ def display_name(system: str, *, encoder: str = "encoder") -> str:
     >>> display_name("encoder-cnn, calibrated"), display_name("seed 1")
     ('segment CNN, encoder · calibrated', 'seed 1')
     """
-    for name in sorted(SYSTEM_NAMES, key=len, reverse=True):
+    names = _FEATURES | SYSTEM_NAMES
+    for name in sorted(names, key=len, reverse=True):
         addition = system.removeprefix(name)
         if addition == system or addition[:1] not in ("", "/", ",", " "):
             continue
-        words = SYSTEM_NAMES[name].format(encoder=encoder)
+        words = names[name].format(encoder=encoder)
         addition = addition.replace(PER_SPEAKER, ", per-speaker").strip(", ")
         return f"{words} · {addition}" if addition else words
     return system
@@ -151,8 +153,9 @@ def curves_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple[st
     """
     by = [column for column in ("system", "level") if column in table and table[column].nunique() > 1]
     groups = table.groupby(by, sort=False) if by else [((), table)]
+    levels = {"segment": "score of one segment", "clip": "score of the clip"}
     for (key, part), style in zip(groups, CURVE_STYLES, strict=False):
-        yield ", ".join(display_name(str(word)) for word in key), part, style
+        yield ", ".join(levels.get(word, display_name(str(word))) for word in key), part, style
 
 
 def draw_band(ax: Axes, x: pd.Series, rows: pd.DataFrame, colour: str) -> None:
@@ -176,6 +179,11 @@ def panel_grid(count: int, columns: int, width: float, height: float) -> tuple[F
     for ax in axes.flat[count:]:
         ax.set_visible(False)
     return figure, list(axes.flat[:count])
+
+
+def with_finding(title: str, finding: str) -> str:
+    """Put a finding below a title; a title of two lines has its own."""
+    return title if "\n" in title or not finding else f"{title}\n{finding}"
 
 
 def title_figure(figure: Figure, title: str) -> None:

@@ -584,6 +584,40 @@ def test_all_published_scores_are_drawn_and_hollow_where_speakers_leak():
     assert not cut_off(ax.figure)
 
 
+def test_findings_are_printed_below_the_titles(clips, scores):
+    layers = pd.concat([scores[scores["level"] == "clip"].assign(layer=x, value=scores["value"] + x / 10) for x in (0, 1, 2)])
+    svm = layers[layers["system"] == "egemaps-svm"]
+    assert plots.score_curve(svm, "layer", title="Where?", chosen=1).get_title(loc="left") == "Where?\nlayer 1: 62 %"
+    assert plots.score_curve(svm, "layer", title="Where?").get_title(loc="left") == "Where?\n52 → 72 %"
+    add = [scores.assign(segment_seconds=x, **(scores[["value", "low", "high"]] + x / 10)) for x in (1.0, 2.0)]
+    lengths = pd.concat(add)
+    one = lengths[lengths["system"] == "egemaps-svm"]
+    ax = plots.length_curve(one, title="How long?")
+    assert ax.get_title(loc="left") == "How long?\nscore of the clip from 62 % (1 s) to 72 % (2 s)"
+    assert {t.get_text() for t in ax.get_legend().get_texts()} == {"score of one segment", "score of the clip"}
+    own = scores.assign(system=scores["system"] + "/speaker", value=scores["value"] + 0.2)
+    title = plots.scores(pd.concat([own, scores]), title="Best?").get_title(loc="left")
+    assert title == "Best?\nhighest: segment CNN, encoder, 60.0 %\nper speaker: segment CNN, encoder, 80.0 %"
+    assert "5 to" not in plots.clips_per_speaker(clips).get_title(loc="left")  # all speakers have equally many
+
+
+def test_a_title_of_two_lines_keeps_its_own_finding(scores):
+    assert plots.scores(scores, title="Best?\nAll of them").get_title(loc="left") == "Best?\nAll of them"
+
+
+def test_the_change_of_a_what_if_is_not_drawn_as_an_emotion():
+    table = pd.DataFrame({"amount": [-2.0, 2.0], "anger": [0.1, 0.3], "fear": [0.9, 0.7]})
+    ax = plots.what_if(table, x="amount", label="shift", title="What if?")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["anger", "fear"]
+
+
+def test_groups_other_than_speakers_keep_their_order_from_the_top():
+    groups = pd.DataFrame({"group": ["short", "middle", "long"], "value": [0.3, 0.7, 0.5], "low": 0.2, "high": 0.8})
+    ax = plots.caterpillar(groups, "uar", name="group", title="Which?")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["long", "middle", "short"]  # from the bottom
+    assert "from 30 % (short) to 70 % (middle)" in ax.get_title(loc="left")
+
+
 @pytest.fixture
 def travelled():
     """Scores of two systems on two corpora, and from both together; no system was trained on all of them for `b`."""
