@@ -293,7 +293,7 @@ def test_the_svm_gives_the_same_where_a_kernel_matrix_would_be_too_large(monkeyp
     X, y, groups = vectors(strength=0.5)
     small = SVM().fit(X, y, groups=groups)
     monkeypatch.setattr("ser_utils.models.vectors.DENSE_ROWS", 100)
-    monkeypatch.setattr("ser_utils.models.vectors.rbf_kernel", None)
+    monkeypatch.setattr("ser_utils.models.vectors.pairwise_kernels", None)
     monkeypatch.setattr("ser_utils.models.vectors.linear_kernel", None)
     large = SVM().fit(X, y, groups=groups)
     pd.testing.assert_frame_equal(small.search_, large.search_)
