@@ -294,7 +294,6 @@ def test_the_svm_gives_the_same_where_a_kernel_matrix_would_be_too_large(monkeyp
     small = SVM().fit(X, y, groups=groups)
     monkeypatch.setattr("ser_utils.models.vectors.DENSE_ROWS", 100)
     monkeypatch.setattr("ser_utils.models.vectors.pairwise_kernels", None)
-    monkeypatch.setattr("ser_utils.models.vectors.linear_kernel", None)
     large = SVM().fit(X, y, groups=groups)
     pd.testing.assert_frame_equal(small.search_, large.search_)
     np.testing.assert_allclose(small.predict_proba(X), large.predict_proba(X), atol=1e-4)
