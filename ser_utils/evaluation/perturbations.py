@@ -1,4 +1,4 @@
-"""Do predictions survive another microphone, line or room, and do they suit all groups of speakers?
+"""Do predictions stay the same with another microphone, line or room, and do they suit all groups of speakers?
 
 Kinds of tests and thresholds are those of audEERING's public test list for categories of emotion (Derington et al. 2023,
 arXiv 2312.06270; files `test/emotion/*.yaml` of audeering/ser-tests): at least 95 % of the predictions stay as they were
@@ -24,7 +24,7 @@ LOSS, GAP = 0.05, 0.075
 
 
 class Perturbation(NamedTuple):
-    """A change of a waveform, and which share of predictions must survive it.
+    """A change of a waveform, and which share of predictions must not change.
 
     `change` takes a waveform of shape (samples,), its rate in Hz and a `numpy.random.Generator`, and returns another
     waveform.
