@@ -91,9 +91,19 @@ def plain(name: str) -> tuple[Path, PretrainedConfig, FeatureExtractionMixin, Pr
 
 
 def find(name: str, *, weights: bool = True) -> Path:
-    """Return the folder that holds an encoder, from the hub if need be; without `weights`, settings are enough.
+    """Return the folder that holds an encoder, from the hub if need be.
 
-    Raises SerError if there is no such folder, and no such model that can be had from the hub.
+    Parameters
+    ----------
+    name : str
+        Of a shipped encoder, a local folder, or a Hugging Face id.
+    weights : bool
+        False: its settings are enough.
+
+    Raises
+    ------
+    SerError
+        If there is no such folder, and no such model that can be had from the hub.
     """
     shipped, folder = WEIGHTS / name, Path(name).expanduser()
     if "/" not in name and (shipped / "config.json").is_file():

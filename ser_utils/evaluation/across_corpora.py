@@ -81,8 +81,8 @@ def with_few_speakers(
 ) -> pd.DataFrame:  # fmt: skip
     """Predictions for a corpus by a system trained on another one and on a few of its own speakers.
 
-    The speakers of `tested` are drawn into two halves; each is tested by a system that was also trained on speakers of
-    the other half. So every clip is predicted once, and never by a system that knows its speaker.
+    The speakers of `tested` are drawn into two halves; each half is tested by a system that was also trained on speakers
+    of the other half. So every clip is predicted once, as in `transfer`, and never by a system trained on its speaker.
 
     Parameters
     ----------

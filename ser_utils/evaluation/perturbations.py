@@ -1,4 +1,4 @@
-"""Do predictions survive another microphone, line or room, and do they suit all groups of speakers?
+"""Do predictions stay the same with another microphone, line or room, and do they suit all groups of speakers?
 
 Tests and thresholds are those of audEERING's public list for categories of emotion (Derington et al. 2023, arXiv
 2312.06270; audeering/ser-tests, `test/emotion/*.yaml`), but most of our small changes are larger than theirs: gain of 2
@@ -23,7 +23,7 @@ LOSS, GAP = 0.05, 0.075
 
 
 class Perturbation(NamedTuple):
-    """A change of a waveform, and which share of predictions must survive it.
+    """A change of a waveform, and which share of predictions must not change.
 
     `change` takes a waveform of shape (samples,), its rate in Hz and a `numpy.random.Generator`, and returns another
     waveform.

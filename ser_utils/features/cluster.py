@@ -48,7 +48,10 @@ def named() -> str:
 def connect(address: str) -> Client:
     """Connect to a scheduler that has workers.
 
-    Raises SerError if Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
+    Raises
+    ------
+    SerError
+        If Dask is not installed, no scheduler answers within `TIMEOUT` seconds, or it has no worker.
     """
     try:
         from distributed import Client

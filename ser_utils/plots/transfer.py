@@ -1,4 +1,4 @@
-"""Figures of systems away from home: on other corpora, and on perturbed recordings."""
+"""Figures of systems on other corpora, and on perturbed recordings."""
 
 from __future__ import annotations
 

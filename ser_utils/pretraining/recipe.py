@@ -94,7 +94,10 @@ class Recipe:
     def load(cls, path: str | Path) -> Recipe:
         """Read a recipe from JSON: its fields, or the `training.json` of an encoder, which holds them as `recipe`.
 
-        Raises SerError if the file cannot be read, or has a field that no recipe has.
+        Raises
+        ------
+        SerError
+            If the file cannot be read, or has a field that no recipe has.
         """
         try:
             given = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -54,8 +54,12 @@ class Speech:
 def hold_back(files: Sequence[Path]) -> list[Path]:
     """Choose recordings that are not learned from: whole folders, since a folder is most often a speaker.
 
-    The folders hold at most `HELD_BACK` of the bytes; they are tried in a random order that is always the same. The result
-    is in the order of `files`, and empty when every folder is too large.
+    The folders hold at most `HELD_BACK` of the bytes; they are tried in a random order that is always the same.
+
+    Returns
+    -------
+    list of Path
+        In the order of `files`; empty when every folder is too large.
     """
     size: dict[Path, int] = {}
     for file in files:
