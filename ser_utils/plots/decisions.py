@@ -137,7 +137,7 @@ def caterpillar(groups: pd.DataFrame, metric: str, *, title: str, name: str = "s
     names = rows[name].astype(str) + (" (" + rows["clips"].astype(int).astype(str) + ")" if "clips" in rows else "")
     ax.set_yticks(rows.index[::every], names[::every])
     ends = (f"{value[i]:.0f} % ({rows[name][i]})" for i in (np.nanargmin(value), np.nanargmax(value)))
-    span = f"from {' to '.join(ends)}"
+    span = "from " + (" to " if name == "speaker" else "\nto ").join(ends)  # names of groups are long
     ax.set(xlabel=f"{METRIC_NAMES[metric]} [%]; 95 % interval", title=f"{title}\n{span}", ylim=(-0.7, len(rows) - 0.3))
     ax.set_ylabel(name + (" (clips)" if "clips" in rows else ""))
     ax.grid(axis="x")

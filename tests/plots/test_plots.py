@@ -615,7 +615,7 @@ def test_groups_other_than_speakers_keep_their_order_from_the_top():
     groups = pd.DataFrame({"group": ["short", "middle", "long"], "value": [0.3, 0.7, 0.5], "low": 0.2, "high": 0.8})
     ax = plots.caterpillar(groups, "uar", name="group", title="Which?")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["long", "middle", "short"]  # from the bottom
-    assert "from 30 % (short) to 70 % (middle)" in ax.get_title(loc="left")
+    assert "from 30 % (short)\nto 70 % (middle)" in ax.get_title(loc="left")
 
 
 @pytest.fixture
