@@ -67,6 +67,18 @@ def test_one_speaker_only_is_refused_before_anything_runs(checkout, corpus, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_an_emotion_of_one_speaker_is_refused_before_anything_runs(checkout, corpus, tmp_path, capsys):
+    lines = corpus.read_text().splitlines()
+    column = lines[0].split(",").index("emotion")
+    emotion = lines[1].split(",")[column]
+    own = corpus.with_name("alone.csv")
+    alone = [line for line in lines[1:] if line.split(",")[column] != emotion or line.endswith(",x")]
+    own.write_text("\n".join([lines[0], *alone]) + "\n")
+    said = refused(capsys, "run", "--corpus", own, "--out", tmp_path / "out")
+    assert f"emotion '{emotion}' comes from one speaker only ('x')" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unreadable_recording_is_named_in_one_line_and_refused_when_strict(
     checkout, corpus, tmp_path, capsys, recwarn
 ):

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from ser_utils import ROOT, SerError, corpora, features, listed
+from ser_utils import ROOT, SerError, corpora, evaluation, features, listed
 from ser_utils.pipeline.execution import AT_A_TIME, NotebookFailed, execute, killing_kernels
 from ser_utils.pipeline.keys import Notebook, provenance
 from ser_utils.pipeline.others import present
@@ -97,6 +97,8 @@ def run(
         wanted["labels"] = _absolute(str(wanted["labels"]))
 
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
+    kept, _ = corpora.scored(clips, corpus, str(wanted.get("classes", "usual")))
+    evaluation.folds(corpora.thin(kept, wanted.get("clips_per_speaker")))  # what it refuses, 01 would refuse after a minute
     workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
     with _alone(workspace):
         record = Record(workspace, books, clips, {"source": corpus, "profile": profile, "parameters": wanted})
