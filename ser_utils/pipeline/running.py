@@ -28,7 +28,7 @@ PROFILES: dict[str, dict] = {
         "jobs": 1,  # two notebooks are run side by side: workers of their own would cost more than they save
     },
     "demo": {},
-    "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000},
+    "paper": {"seeds": [0, 1, 2, 3, 4], "pretrain_steps": 4000, "tuned_clips": None},
 }  # fmt: skip
 
 # Set by their own options, because the pipeline itself must know them.
