@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "FLOOR", "counts", "decided", "emotions_of", "one_system", "pool", "to_clips", "validate",
         ],  # fmt: skip
         "scoring": ["against_votes", "confusion", "confusion_table", "recalls", "scores", "scores_by"],
-        "speaker_folds": ["check_folds", "folds", "split_leaks"],
+        "speaker_folds": ["check_folds", "folds", "need_two_speakers", "split_leaks"],
         "speaker_probe": ["tell_speakers"],
     },
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_utils import SerError, listed
 
@@ -42,7 +41,7 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
     SerError
         If there is one speaker only, the training part of a fold lacks an emotion, or a text is missing.
     """
-    _need_two_speakers(clips)
+    need_two_speakers(clips)
     speakers = _speaker_folds(clips, seed)
     if text_disjoint:
         texts = _text_groups(clips)
@@ -52,7 +51,14 @@ def folds(clips: pd.DataFrame, *, text_disjoint: bool = False, seed: int = 0) ->
     return result
 
 
-def _need_two_speakers(clips: pd.DataFrame) -> None:
+def need_two_speakers(clips: pd.DataFrame) -> None:
+    """Refuse clips that no speaker-disjoint folds can be made of.
+
+    Raises
+    ------
+    SerError
+        If there is one speaker only, or an emotion comes from one speaker only.
+    """
     speakers = clips["speaker"].unique()
     if len(speakers) < 2:
         raise SerError(
@@ -68,6 +74,8 @@ def _need_two_speakers(clips: pd.DataFrame) -> None:
 
 
 def _speaker_folds(clips: pd.DataFrame, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold  # slow, and not needed to see that a run is up to date
+
     speaker, names = pd.factorize(clips["speaker"], sort=True)
     if len(names) <= _LEAVE_ONE_OUT:
         return speaker

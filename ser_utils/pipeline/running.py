@@ -98,7 +98,7 @@ def run(
 
     clips = corpora.load(corpus, data, labels=wanted.get("labels", "filename"), strict=bool(wanted.get("strict")))
     kept, _ = corpora.scored(clips, corpus, str(wanted.get("classes", "usual")))
-    evaluation.folds(corpora.thin(kept, wanted.get("clips_per_speaker")))  # what it refuses, 01 would refuse after a minute
+    evaluation.need_two_speakers(corpora.thin(kept, wanted.get("clips_per_speaker")))  # 01 would say so after a minute
     workspace = Workspace(corpus, out, encoder=wanted.get("encoder"), labels=wanted.get("labels"))
     with _alone(workspace):
         record = Record(workspace, books, clips, {"source": corpus, "profile": profile, "parameters": wanted})

@@ -411,9 +411,10 @@ print("jobs:", jobs)"""
 def test_two_notebooks_that_share_no_table_run_side_by_side_and_share_the_cores(rerun, place):
     marks = str(place / "second"), str(place / "third")
     meet = MEET.format(own=marks[0], other=marks[1])
-    write_notebook(place / "notebooks", "02_second", "# Second", "count = 2\njobs = 2", meet)
+    write_notebook(place / "notebooks", "02_second", "# Second", PARAMETERS + "jobs = 2", OPEN, meet,
+                   "work.save_table(pd.DataFrame({'a': [1]}), 'early')", writes=["early"])  # fmt: skip
     write_notebook(place / "notebooks", "04_fourth", "# Fourth", PARAMETERS + "jobs = 2", OPEN, "print('jobs:', jobs)",
-                   "work.table('late')", reads=["late"])  # fmt: skip
+                   "work.table('late')", reads=["early", "late"])  # fmt: skip
     write_notebook(place / "notebooks", "03_third", "# Third", PARAMETERS + "jobs = 2", OPEN,
                    MEET.format(own=marks[1], other=marks[0]), "work.save_table(pd.DataFrame({'a': [1]}), 'late')",
                    writes=["late"])  # fmt: skip
