@@ -1,7 +1,7 @@
 """Run the notebooks through papermill, skipping what is up to date (see `keys`).
 
 They start in order, but not before the tables that they read are written (00 waits for 04); two run at a time. A
-rewritten but equal table stops the chain there. Papermill and nbconvert are imported only once a notebook must run.
+table that is rewritten but equal makes none of its readers run again. Papermill and nbconvert are imported only once a notebook must run.
 """
 
 import math
